@@ -11,6 +11,7 @@ import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-eve
 import { createPool } from '../../src/hub/store/postgres/postgres.module.js';
 import { createTestDatabase, migrate, type OwnPostgres, startOwnPostgres, type TestDatabase } from '../support/postgres.js';
 import { Collector, eventStoreContract, eventToAppend, readAll } from './event-store.contract.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(60_000);
 
@@ -124,34 +125,36 @@ describe('the event store in PostgreSQL, beyond the contract', () => {
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'rejected']);
   });
 
-  it('reads a rare category of a large store by the index, whatever the planner knows of it', async () => {
-    const own = await createTestDatabase();
-    const client = new pg.Client({ connectionString: own.databaseUrl });
-    await client.connect();
-    try {
-      await client.query(
-        `insert into event_store.events select n, category || '-' || n, 0, gen_random_uuid(), 'N', category, '{}', '{}', now()
-           from (select n, case when n % 25000 = 0 then 'rare' else 'common' || n % 3 end as category from generate_series(1, 60000) n) made`,
-      );
-      await client.query('vacuum analyze event_store.events');
-      await client.query(`prepare page (bigint, integer, text[]) as ${EVENTS_IN_CATEGORIES_AFTER}`);
-      for (const mode of ['force_custom_plan', 'force_generic_plan']) {
-        await client.query(`set plan_cache_mode = ${mode}`);
-        for (const categories of [`{rare}`, `{rare,absent}`, `{common1,rare}`]) {
-          const { rows } = await client.query<{ 'QUERY PLAN': readonly [{ readonly Plan: PlanNode }] }>(
-            `explain (analyze, format json) execute page (0, 500, '${categories}')`,
-          );
-          const nodes = nodesOf(rows[0]?.['QUERY PLAN'][0].Plan);
-          expect(nodes.map((node) => node['Index Name'])).toContain('events_category_position');
-          expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
-          // What was read and thrown away, of the whole store.
-          expect(Math.max(...nodes.map((node) => node['Rows Removed by Filter'] ?? 0))).toBeLessThan(1_000);
+  inLongProof(() => {
+    it('reads a rare category of a large store by the index, whatever the planner knows of it', async () => {
+      const own = await createTestDatabase();
+      const client = new pg.Client({ connectionString: own.databaseUrl });
+      await client.connect();
+      try {
+        await client.query(
+          `insert into event_store.events select n, category || '-' || n, 0, gen_random_uuid(), 'N', category, '{}', '{}', now()
+             from (select n, case when n % 25000 = 0 then 'rare' else 'common' || n % 3 end as category from generate_series(1, 60000) n) made`,
+        );
+        await client.query('vacuum analyze event_store.events');
+        await client.query(`prepare page (bigint, integer, text[]) as ${EVENTS_IN_CATEGORIES_AFTER}`);
+        for (const mode of ['force_custom_plan', 'force_generic_plan']) {
+          await client.query(`set plan_cache_mode = ${mode}`);
+          for (const categories of [`{rare}`, `{rare,absent}`, `{common1,rare}`]) {
+            const { rows } = await client.query<{ 'QUERY PLAN': readonly [{ readonly Plan: PlanNode }] }>(
+              `explain (analyze, format json) execute page (0, 500, '${categories}')`,
+            );
+            const nodes = nodesOf(rows[0]?.['QUERY PLAN'][0].Plan);
+            expect(nodes.map((node) => node['Index Name'])).toContain('events_category_position');
+            expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
+            // What was read and thrown away, of the whole store.
+            expect(Math.max(...nodes.map((node) => node['Rows Removed by Filter'] ?? 0))).toBeLessThan(1_000);
+          }
         }
+      } finally {
+        await client.end();
+        await own.drop();
       }
-    } finally {
-      await client.end();
-      await own.drop();
-    }
+    });
   });
 
   it('keeps events from being changed or deleted', async () => {
@@ -202,42 +205,44 @@ describe('the event store in PostgreSQL when the server goes away', () => {
     expect(collector.events.map(({ type }) => type)).toEqual(['Before', 'After']);
   });
 
-  it('keeps order and positions when all rows are copied into a younger cluster, and goes on from there after a restart', async () => {
-    // Transaction ids of the first cluster are driven up, so that anything that hung on them would hide the history in the second.
-    for (let n = 0; n < 300; n++) await pool.query('select pg_current_xact_id()');
-    for (let n = 0; n < 50; n++) await store.append(`copied-${n % 5}`, 'any', [eventToAppend('N', { n }), eventToAppend('Text', { text: `ä'\\\t\n${n}` })]);
-    const before = new Collector();
-    const old = store.subscribeToAll({ after: null, handle: before.handle });
-    await before.until(() => before.events.length === 100);
-    await old.close();
+  inLongProof(() => {
+    it('keeps order and positions when all rows are copied into a younger cluster, and goes on from there after a restart', async () => {
+      // Transaction ids of the first cluster are driven up, so that anything that hung on them would hide the history in the second.
+      for (let n = 0; n < 300; n++) await pool.query('select pg_current_xact_id()');
+      for (let n = 0; n < 50; n++) await store.append(`copied-${n % 5}`, 'any', [eventToAppend('N', { n }), eventToAppend('Text', { text: `ä'\\\t\n${n}` })]);
+      const before = new Collector();
+      const old = store.subscribeToAll({ after: null, handle: before.handle });
+      await before.until(() => before.events.length === 100);
+      await old.close();
 
-    const directory = await mkdtemp(join(tmpdir(), 'sendense-young-postgres-'));
-    const young = new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false });
-    try {
-      const { ownerUrl: databaseUrl } = await young.ensureStarted();
-      await migrate(databaseUrl);
-      await copyEvents(own.databaseUrl, databaseUrl);
-      await young.stop();
-      const restarted = await young.ensureStarted();
-      const youngPool = createPool(restarted.ownerUrl);
-      const youngStore = new PostgresEventStore(youngPool, silent);
+      const directory = await mkdtemp(join(tmpdir(), 'sendense-young-postgres-'));
+      const young = new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false });
       try {
-        const after = new Collector();
-        const subscription = youngStore.subscribeToAll({ after: null, handle: after.handle });
-        await after.until(() => after.events.length >= 100);
-        expect(after.events).toEqual(before.events);
-        const next = await youngStore.append('copied-0', 19, [eventToAppend('Next')]);
-        expect(BigInt(next.position)).toBe(101n);
-        await after.until(() => after.events.length === 101);
-        await subscription.close();
+        const { ownerUrl: databaseUrl } = await young.ensureStarted();
+        await migrate(databaseUrl);
+        await copyEvents(own.databaseUrl, databaseUrl);
+        await young.stop();
+        const restarted = await young.ensureStarted();
+        const youngPool = createPool(restarted.ownerUrl);
+        const youngStore = new PostgresEventStore(youngPool, silent);
+        try {
+          const after = new Collector();
+          const subscription = youngStore.subscribeToAll({ after: null, handle: after.handle });
+          await after.until(() => after.events.length >= 100);
+          expect(after.events).toEqual(before.events);
+          const next = await youngStore.append('copied-0', 19, [eventToAppend('Next')]);
+          expect(BigInt(next.position)).toBe(101n);
+          await after.until(() => after.events.length === 101);
+          await subscription.close();
+        } finally {
+          await youngStore.close();
+          await youngPool.end();
+        }
       } finally {
-        await youngStore.close();
-        await youngPool.end();
+        await young.stop();
+        await rm(directory, { recursive: true, force: true });
       }
-    } finally {
-      await young.stop();
-      await rm(directory, { recursive: true, force: true });
-    }
+    });
   });
 });
 

@@ -98,13 +98,15 @@ describe('a hub that is killed', () => {
     });
   });
 
-  it('between the approval and the file of keys lets the node in at its next start', async () => {
-    node.start();
-    const public_key_fingerprint = (await nodeNow()).enrolment?.public_key_fingerprint ?? '';
-    expect(await keys()).not.toContain(`node:${nodeId}`);
-    await killed('after:NodeEnrolled:1', () => system.api('POST', `/nodes/${nodeId}/approve`, { public_key_fingerprint }));
-    await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
-    await untilNode('reachable', ({ state }) => state === 'reachable');
+  inLongProof(() => {
+    it('between the approval and the file of keys lets the node in at its next start', async () => {
+      node.start();
+      const public_key_fingerprint = (await nodeNow()).enrolment?.public_key_fingerprint ?? '';
+      expect(await keys()).not.toContain(`node:${nodeId}`);
+      await killed('after:NodeEnrolled:1', () => system.api('POST', `/nodes/${nodeId}/approve`, { public_key_fingerprint }));
+      await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
+      await untilNode('reachable', ({ state }) => state === 'reachable');
+    });
   });
 
   const rotation = async (failpoint: string): Promise<void> => {

@@ -158,36 +158,36 @@ describe('PostgreSQL that goes away in the middle of a backup', () => {
   });
 });
 
-describe("the hub's own PostgreSQL", () => {
-  let system: CrashSystem;
+inLongProof(() => {
+  describe("the hub's own PostgreSQL", () => {
+    let system: CrashSystem;
 
-  beforeAll(async () => {
-    system = await CrashSystem.create({ databaseUrl: null });
-    await system.start();
-    await system.register();
-    await system.takeBackup('full');
-  });
+    beforeAll(async () => {
+      system = await CrashSystem.create({ databaseUrl: null });
+      await system.start();
+      await system.register();
+      await system.takeBackup('full');
+    });
 
-  afterAll(async () => {
-    await system.destroy();
-  });
+    afterAll(async () => {
+      await system.destroy();
+    });
 
-  it('is started again when it is killed in mid-transfer, and the backup completes', async () => {
-    await system.slowCopies(SLOW);
-    const answer = await system.request('full');
-    await system.copying();
-    const [pid] = (await readFile(join(system.hub.dataDirectory, 'postgres', 'cluster', 'postmaster.pid'), 'utf8')).split('\n');
-    process.kill(Number(pid), 'SIGKILL');
-    await system.slowCopies(null);
-    const backup = await system.ended(answer?.body.backup_id ?? '');
-    expect([backup.status, backup.error]).toEqual(['completed', null]);
-    await system.becomesQuiet();
-    await system.requireIdentical(backup);
-    await system.changeDisks();
-    await system.takeBackup('incremental');
-  });
+    it('is started again when it is killed in mid-transfer, and the backup completes', async () => {
+      await system.slowCopies(SLOW);
+      const answer = await system.request('full');
+      await system.copying();
+      const [pid] = (await readFile(join(system.hub.dataDirectory, 'postgres', 'cluster', 'postmaster.pid'), 'utf8')).split('\n');
+      process.kill(Number(pid), 'SIGKILL');
+      await system.slowCopies(null);
+      const backup = await system.ended(answer?.body.backup_id ?? '');
+      expect([backup.status, backup.error]).toEqual(['completed', null]);
+      await system.becomesQuiet();
+      await system.requireIdentical(backup);
+      await system.changeDisks();
+      await system.takeBackup('incremental');
+    });
 
-  inLongProof(() => {
     it('is killed together with hub and node, and the backup completes', async () => {
       await system.slowCopies(SLOW);
       const answer = await system.request('full');

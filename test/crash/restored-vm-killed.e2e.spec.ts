@@ -150,15 +150,17 @@ describe('a VM restore', () => {
     await requireRestored(name);
   });
 
-  it('whose node is killed while it copies is brought to its end by the next', async () => {
-    if (guest === null) return;
-    const name = `restored-${names++}`;
-    const gate = await gates.hold('qemu-img', 'convert');
-    await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
-    await gate.reached();
-    await killNode();
-    await gate.open();
-    await requireRestored(name);
+  inLongProof(() => {
+    it('whose node is killed while it copies is brought to its end by the next', async () => {
+      if (guest === null) return;
+      const name = `restored-${names++}`;
+      const gate = await gates.hold('qemu-img', 'convert');
+      await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
+      await gate.reached();
+      await killNode();
+      await gate.open();
+      await requireRestored(name);
+    });
   });
 
   inLongProof(() => {

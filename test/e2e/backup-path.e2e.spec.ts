@@ -11,6 +11,7 @@ import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
+import { IS_LONG } from '../support/long-proof.js';
 
 jest.setTimeout(120_000);
 const MIB = 1024 * 1024;
@@ -218,18 +219,21 @@ describe('a VM with several disks', () => {
 });
 
 describe('names of any script, with spaces', () => {
-  it.each(['Übung – Größe 5 (тест) 数据库', 'plain name', 'comma, colon: percent% [1] #2'])('work for the VM and its disks: %s', async (name) => {
-    const vm = await newVm(name, [
-      { file: `${name.replaceAll(':', ';')} a.qcow2`, mib: 8 },
-      { file: 'disk:1,b=c.qcow2', mib: 8 },
-    ]);
-    const full = await client.backUp(name, repository, 'auto');
-    for (const disk of full.disk_results) await vm.write(disk.disk_key, 0, 65536);
-    const copies = await copyOf(vm);
-    const incremental = await client.backUp(name, repository, 'incremental');
-    await requireRestorable(incremental, copies);
-    expect((await system.api('GET', `/backups/chain?vm_name=${encodeURIComponent(name)}`)).body).toMatchObject({ backup_count: 2, vm_name: name });
-  });
+  it.each(['Übung: Größe 5, (тест) 数据库 100% [1] #2', ...(IS_LONG ? ['plain name', 'comma, colon: percent% [1] #2'] : [])])(
+    'work for the VM and its disks: %s',
+    async (name) => {
+      const vm = await newVm(name, [
+        { file: `${name.replaceAll(':', ';')} a.qcow2`, mib: 8 },
+        { file: 'disk:1,b=c.qcow2', mib: 8 },
+      ]);
+      const full = await client.backUp(name, repository, 'auto');
+      for (const disk of full.disk_results) await vm.write(disk.disk_key, 0, 65536);
+      const copies = await copyOf(vm);
+      const incremental = await client.backUp(name, repository, 'incremental');
+      await requireRestorable(incremental, copies);
+      expect((await system.api('GET', `/backups/chain?vm_name=${encodeURIComponent(name)}`)).body).toMatchObject({ backup_count: 2, vm_name: name });
+    },
+  );
 });
 
 describe('raw disks', () => {

@@ -80,11 +80,11 @@ async function withoutTrace(vm: ImageVm, act: () => Promise<void>): Promise<void
 describe('a VM whose disks are not those of its last backup', () => {
   it.each([
     ['has a new disk', 'disk_added', 'disk2.qcow2', (vm: ImageVm) => vm.addDisk({ file: 'disk2.qcow2', mib: 8, dataMib: 1 })],
-    ['has grown a disk', 'disk_resized', 'disk1.qcow2', (vm: ImageVm) => vm.resize('disk1.qcow2', 16)],
-    ['has disks that have changed their names', 'change_id_lost', 'disk0.qcow2', (vm: ImageVm) => vm.exchange('disk0.qcow2', 'disk1.qcow2')],
     ['has a bitmap that was not closed cleanly', 'change_id_lost', 'disk1.qcow2', (vm: ImageVm) => leaveInUse(vm.path('disk1.qcow2'))],
     ...(IS_LONG
       ? ([
+          ['has grown a disk', 'disk_resized', 'disk1.qcow2', (vm: ImageVm) => vm.resize('disk1.qcow2', 16)],
+          ['has disks that have changed their names', 'change_id_lost', 'disk0.qcow2', (vm: ImageVm) => vm.exchange('disk0.qcow2', 'disk1.qcow2')],
           ['has lost a disk', 'disk_removed', 'disk1.qcow2', (vm: ImageVm) => vm.removeDisk('disk1.qcow2')],
           ['has shrunk a disk', 'disk_resized', 'disk1.qcow2', (vm: ImageVm) => vm.resize('disk1.qcow2', 4)],
           [
@@ -132,10 +132,10 @@ describe('a VM whose disks are not those of its last backup', () => {
 
 describe('a VM whose newest restore point is', () => {
   it.each([
-    ['missing', 'parent_missing', (path: string) => rename(path, `${path}.elsewhere`)],
     ['altered', 'parent_altered', alter],
     ...(IS_LONG
       ? ([
+          ['missing', 'parent_missing', (path: string) => rename(path, `${path}.elsewhere`)],
           ['truncated', 'parent_truncated', (path: string) => truncate(path, 100_000)],
           ['longer', 'parent_altered', (path: string) => appendFile(path, 'more')],
         ] as const)

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import { BackupClient, filesBelow } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
-import { IS_LONG } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTrueMetrics } from '../support/metrics-truth.js';
 import { requireTools } from '../support/require-tools.js';
@@ -171,34 +171,42 @@ describe('a cancelled backup', () => {
 });
 
 describe('more backups than ports', () => {
-  it('queue in their order, and all run when ports come back', async () => {
-    const names = Array.from({ length: 13 }, (_, index) => `queued ${String(index).padStart(2, '0')}`);
-    for (const name of names) await newVm(name);
-    const gate = await gates.holdCopies();
-    const answers = [];
-    for (const name of names) answers.push(await client.started(name, repository, 'full'));
-    expect(answers.map(({ status }) => status)).toEqual([...Array<string>(3).fill('running'), ...Array<string>(10).fill('pending')]);
-    expect(new Set(answers.slice(3).map(({ waiting_for }) => waiting_for))).toEqual(new Set(['nbd_ports']));
-    expect((await system.api('GET', '/nbd/ports/metrics')).body).toMatchObject({ total: PORTS, free: 0, allocated: PORTS, jobs: 3, utilization_percent: 100 });
-    await requireTrueMetrics(system);
-    const refusal = await system.api('POST', '/nbd/ports/allocate', { job_id: 'by-hand', count: 1 });
-    expect({ status: refusal.status, retry: Number(refusal.headers.get('retry-after')), body: refusal.body }).toMatchObject({
-      status: 503,
-      retry: 10,
-      body: { code: 'nbd_ports_exhausted', wanted: 1, free: 0 },
-    });
-    const first = answers[0]?.disk_results[0]?.nbd_port ?? 0;
-    expect(await client.problem('DELETE', `/nbd/ports/${first}`)).toMatchObject({ status: 409, code: 'nbd_port_in_use' });
-    expect(await client.problem('DELETE', `/nbd/ports/job/${answers[0]?.backup_id ?? ''}`)).toMatchObject({ status: 409, code: 'nbd_port_in_use' });
+  inLongProof(() => {
+    it('queue in their order, and all run when ports come back', async () => {
+      const names = Array.from({ length: 13 }, (_, index) => `queued ${String(index).padStart(2, '0')}`);
+      for (const name of names) await newVm(name);
+      const gate = await gates.holdCopies();
+      const answers = [];
+      for (const name of names) answers.push(await client.started(name, repository, 'full'));
+      expect(answers.map(({ status }) => status)).toEqual([...Array<string>(3).fill('running'), ...Array<string>(10).fill('pending')]);
+      expect(new Set(answers.slice(3).map(({ waiting_for }) => waiting_for))).toEqual(new Set(['nbd_ports']));
+      expect((await system.api('GET', '/nbd/ports/metrics')).body).toMatchObject({
+        total: PORTS,
+        free: 0,
+        allocated: PORTS,
+        jobs: 3,
+        utilization_percent: 100,
+      });
+      await requireTrueMetrics(system);
+      const refusal = await system.api('POST', '/nbd/ports/allocate', { job_id: 'by-hand', count: 1 });
+      expect({ status: refusal.status, retry: Number(refusal.headers.get('retry-after')), body: refusal.body }).toMatchObject({
+        status: 503,
+        retry: 10,
+        body: { code: 'nbd_ports_exhausted', wanted: 1, free: 0 },
+      });
+      const first = answers[0]?.disk_results[0]?.nbd_port ?? 0;
+      expect(await client.problem('DELETE', `/nbd/ports/${first}`)).toMatchObject({ status: 409, code: 'nbd_port_in_use' });
+      expect(await client.problem('DELETE', `/nbd/ports/job/${answers[0]?.backup_id ?? ''}`)).toMatchObject({ status: 409, code: 'nbd_port_in_use' });
 
-    await gate.open();
-    const ended = [];
-    for (const { backup_id } of answers) ended.push(await client.atRest(backup_id));
-    expect(ended.map(({ status }) => status)).toEqual(Array<string>(13).fill('completed'));
-    const planned = ended.map(({ started_at }) => started_at ?? '');
-    expect(planned).toEqual([...planned].sort());
-    expect((await system.api('GET', '/nbd/ports/metrics')).body).toMatchObject({ free: PORTS, allocated: 0, jobs: 0 });
-    await requireTrueMetrics(system);
+      await gate.open();
+      const ended = [];
+      for (const { backup_id } of answers) ended.push(await client.atRest(backup_id));
+      expect(ended.map(({ status }) => status)).toEqual(Array<string>(13).fill('completed'));
+      const planned = ended.map(({ started_at }) => started_at ?? '');
+      expect(planned).toEqual([...planned].sort());
+      expect((await system.api('GET', '/nbd/ports/metrics')).body).toMatchObject({ free: PORTS, allocated: 0, jobs: 0 });
+      await requireTrueMetrics(system);
+    });
   });
 });
 

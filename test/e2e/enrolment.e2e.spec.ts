@@ -16,6 +16,7 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(240_000);
 const { describe, it } = requireTools('ssh', 'sshd', 'ssh-keygen', 'qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
@@ -241,55 +242,65 @@ describe('a node', () => {
     await requireSameContent((await vm.copyTo(join(system.directory, 'copies'))).get('disk0.qcow2') ?? '', after.disk_results[0]?.qcow2_path ?? '');
   });
 
-  it('is known to a hub that was killed, has lost its file of keys and has other ports, and follows it there', async () => {
-    const settings = async (): Promise<TunnelSettings> => parseTunnelSettings(await readFile(join(node.dataDirectory, 'tunnel/tunnel.json'), 'utf8'));
-    const before = await settings();
-    const first = await freePortRange(4);
-    await system.kill('SIGKILL');
-    await rm(keysFile());
-    await system.start({ SENDENSE_LISTEN_PORT: String(first), SENDENSE_NBD_PORT_FIRST: String(first + 1), SENDENSE_NBD_PORT_COUNT: '3' });
-    await until('the node to know the new ports', async () => (await settings()).hub_api_port === first, 120_000);
-    // For the node's own programs the hub is where it was.
-    expect(await settings()).toEqual({ ...before, hub_api_port: first, nbd_port_first: first + 1, nbd_port_count: 3, hub_api_local_port: before.hub_api_port });
-    // Not before: until the node knew them its connections led nowhere.
-    const told = (await stat(join(node.dataDirectory, 'tunnel/tunnel.json'))).mtimeMs;
-    await until(
-      'the tunnel to be up',
-      async () => {
-        const { state, tunnel } = await nodeNow();
-        return state === 'reachable' && tunnel?.state === 'up' && Date.parse(tunnel.since ?? '') > told;
-      },
-      120_000,
-    );
-    const followed = await client.backUp('web1', repository, 'incremental');
-    expect(followed).toMatchObject({ status: 'completed', error: null });
-    expect(followed.disk_results[0]?.nbd_port).toBeGreaterThan(first);
-    await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
-    await until('the node to be called', async () => (await system.api('POST', `/nodes/${nodeId}/discover`, {})).status === 200);
+  inLongProof(() => {
+    it('is known to a hub that was killed, has lost its file of keys and has other ports, and follows it there', async () => {
+      const settings = async (): Promise<TunnelSettings> => parseTunnelSettings(await readFile(join(node.dataDirectory, 'tunnel/tunnel.json'), 'utf8'));
+      const before = await settings();
+      const first = await freePortRange(4);
+      await system.kill('SIGKILL');
+      await rm(keysFile());
+      await system.start({ SENDENSE_LISTEN_PORT: String(first), SENDENSE_NBD_PORT_FIRST: String(first + 1), SENDENSE_NBD_PORT_COUNT: '3' });
+      await until('the node to know the new ports', async () => (await settings()).hub_api_port === first, 120_000);
+      // For the node's own programs the hub is where it was.
+      expect(await settings()).toEqual({
+        ...before,
+        hub_api_port: first,
+        nbd_port_first: first + 1,
+        nbd_port_count: 3,
+        hub_api_local_port: before.hub_api_port,
+      });
+      // Not before: until the node knew them its connections led nowhere.
+      const told = (await stat(join(node.dataDirectory, 'tunnel/tunnel.json'))).mtimeMs;
+      await until(
+        'the tunnel to be up',
+        async () => {
+          const { state, tunnel } = await nodeNow();
+          return state === 'reachable' && tunnel?.state === 'up' && Date.parse(tunnel.since ?? '') > told;
+        },
+        120_000,
+      );
+      const followed = await client.backUp('web1', repository, 'incremental');
+      expect(followed).toMatchObject({ status: 'completed', error: null });
+      expect(followed.disk_results[0]?.nbd_port).toBeGreaterThan(first);
+      await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
+      await until('the node to be called', async () => (await system.api('POST', `/nodes/${nodeId}/discover`, {})).status === 200);
+    });
   });
 
-  it('is not replaced by a program that takes its port while its tunnel is down', async () => {
-    await node.stop();
-    const heard: string[] = [];
-    const squatter = createServer((request, response) => {
-      heard.push(JSON.stringify(request.headers));
-      const health = { status: 'ok', node_id: nodeId, version: '0.1.0', time: new Date().toISOString(), active_jobs: 0 };
-      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(health));
+  inLongProof(() => {
+    it('is not replaced by a program that takes its port while its tunnel is down', async () => {
+      await node.stop();
+      const heard: string[] = [];
+      const squatter = createServer((request, response) => {
+        heard.push(JSON.stringify(request.headers));
+        const health = { status: 'ok', node_id: nodeId, version: '0.1.0', time: new Date().toISOString(), active_jobs: 0 };
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(health));
+      });
+      await until(
+        'the port to be free',
+        () => new Promise<boolean>((done) => squatter.once('error', () => done(false)).listen(reversePort, '127.0.0.1', () => done(true))),
+      );
+      try {
+        await until('the squatter to be found out', async () => (await nodeNow()).error?.code === 'node_not_proven');
+        expect(heard.length).toBeGreaterThan(0);
+        expect(heard.join()).not.toContain(await node.token());
+      } finally {
+        squatter.closeAllConnections();
+        await new Promise((done) => squatter.close(done));
+      }
+      node.start();
+      await untilState('reachable');
     });
-    await until(
-      'the port to be free',
-      () => new Promise<boolean>((done) => squatter.once('error', () => done(false)).listen(reversePort, '127.0.0.1', () => done(true))),
-    );
-    try {
-      await until('the squatter to be found out', async () => (await nodeNow()).error?.code === 'node_not_proven');
-      expect(heard.length).toBeGreaterThan(0);
-      expect(heard.join()).not.toContain(await node.token());
-    } finally {
-      squatter.closeAllConnections();
-      await new Promise((done) => squatter.close(done));
-    }
-    node.start();
-    await untilState('reachable');
   });
 
   it('is cut off at once when it is removed, and its VMs stay', async () => {

@@ -12,6 +12,7 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireCondition, requireTools } from '../support/require-tools.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(120_000);
 const { describe } = requireTools('qemu-img', 'qemu-nbd', 'nbdcopy', 'nbdinfo', ...HANGING_FOLDER_TOOLS);
@@ -139,50 +140,56 @@ describe('a repository whose file system hangs', () => {
     await client.requireNothingHeld();
   });
 
-  it('gives no verdict on a restore point', async () => {
-    const path = `/backups/${backup.backup_id}`;
-    await hangUnder('check', async () => {
-      expect((await system.api('POST', `${path}/verify`)).status).toBe(202);
+  inLongProof(() => {
+    it('gives no verdict on a restore point', async () => {
+      const path = `/backups/${backup.backup_id}`;
+      await hangUnder('check', async () => {
+        expect((await system.api('POST', `${path}/verify`)).status).toBe(202);
+      });
+      const verification = await until('the verification to be given up', async () => {
+        const { body } = await system.api<{ verifications: VerificationResponse[] }>('GET', `${path}/verifications`);
+        return body.verifications.find(({ status }) => status !== 'running');
+      });
+      expect(verification).toMatchObject({ status: 'aborted', findings: [], error: { code: 'repository_unavailable' } });
+      await answersAgain();
+      expect(await client.get(backup.backup_id)).toMatchObject({ status: 'completed', damage: null });
     });
-    const verification = await until('the verification to be given up', async () => {
-      const { body } = await system.api<{ verifications: VerificationResponse[] }>('GET', `${path}/verifications`);
-      return body.verifications.find(({ status }) => status !== 'running');
-    });
-    expect(verification).toMatchObject({ status: 'aborted', findings: [], error: { code: 'repository_unavailable' } });
-    await answersAgain();
-    expect(await client.get(backup.backup_id)).toMatchObject({ status: 'completed', damage: null });
   });
 
-  it('fails a restore into it, which leaves nothing once it answers', async () => {
-    const target = join(storage.path, 'restored');
-    await mkdir(target);
-    const body = { backup_id: (await client.backUp('other', good, 'full')).backup_id, target_path: target, format: 'raw' };
-    let jobId = '';
-    await hangUnder('convert', async () => {
-      jobId = (await system.api<RestoreJobResponse>('POST', '/restore/disks', body)).body.job_id;
+  inLongProof(() => {
+    it('fails a restore into it, which leaves nothing once it answers', async () => {
+      const target = join(storage.path, 'restored');
+      await mkdir(target);
+      const body = { backup_id: (await client.backUp('other', good, 'full')).backup_id, target_path: target, format: 'raw' };
+      let jobId = '';
+      await hangUnder('convert', async () => {
+        jobId = (await system.api<RestoreJobResponse>('POST', '/restore/disks', body)).body.job_id;
+      });
+      const job = await until('the restore to fail', async () => {
+        const found = (await system.api<RestoreJobResponse>('GET', `/restore/jobs/${jobId}`)).body;
+        return found.status === 'failed' && found;
+      });
+      expect(job.error).toMatchObject({ code: 'storage_silent' });
+      expect(await client.problem('POST', '/restore/disks', body)).toMatchObject({ status: 503, code: 'storage_silent' });
+      await answersAgain();
+      await until('nothing to be left', async () => (await readdir(target)).length === 0 && (await system.runRemains()).length === 0);
     });
-    const job = await until('the restore to fail', async () => {
-      const found = (await system.api<RestoreJobResponse>('GET', `/restore/jobs/${jobId}`)).body;
-      return found.status === 'failed' && found;
-    });
-    expect(job.error).toMatchObject({ code: 'storage_silent' });
-    expect(await client.problem('POST', '/restore/disks', body)).toMatchObject({ status: 503, code: 'storage_silent' });
-    await answersAgain();
-    await until('nothing to be left', async () => (await readdir(target)).length === 0 && (await system.runRemains()).length === 0);
   });
 
-  it('is left out where it holds image folders of a node, whose other VMs are found and backed up', async () => {
-    storage.hang();
-    const asked = Array.from({ length: 8 }, () => client.refused('away', good, 'full'));
-    expect((await Promise.all(asked)).map(({ status }) => status >= 503)).toEqual(asked.map(() => true));
-    expect(await client.refused('away', good, 'full')).toMatchObject({ status: 503, code: 'image_root_silent' });
-    const { body } = await system.api<{ nodes: { node_id: string }[] }>('GET', '/nodes');
-    const found = await system.api<{ vms: { name: string }[] }>('POST', `/nodes/${body.nodes[0]?.node_id ?? ''}/discover`);
-    expect(found.body).toMatchObject({ vms: [{ name: 'kept' }, { name: 'other' }] });
-    await client.backUp('other', good, 'full');
-    storage.answer();
-    await until('the folder to be looked into again', async () => (await client.start('away', good, 'full')).status === 202);
-    await client.atRest((await client.newest('away')).backup_id);
+  inLongProof(() => {
+    it('is left out where it holds image folders of a node, whose other VMs are found and backed up', async () => {
+      storage.hang();
+      const asked = Array.from({ length: 8 }, () => client.refused('away', good, 'full'));
+      expect((await Promise.all(asked)).map(({ status }) => status >= 503)).toEqual(asked.map(() => true));
+      expect(await client.refused('away', good, 'full')).toMatchObject({ status: 503, code: 'image_root_silent' });
+      const { body } = await system.api<{ nodes: { node_id: string }[] }>('GET', '/nodes');
+      const found = await system.api<{ vms: { name: string }[] }>('POST', `/nodes/${body.nodes[0]?.node_id ?? ''}/discover`);
+      expect(found.body).toMatchObject({ vms: [{ name: 'kept' }, { name: 'other' }] });
+      await client.backUp('other', good, 'full');
+      storage.answer();
+      await until('the folder to be looked into again', async () => (await client.start('away', good, 'full')).status === 202);
+      await client.atRest((await client.newest('away')).backup_id);
+    });
   });
 
   it('does not hold up the end of the hub, nor its next start', async () => {

@@ -165,7 +165,7 @@ describe('pruning', () => {
     casesOf([
       { moment: 'before:RestorePointRewriteStarted', onlyInLongProof: true },
       { moment: 'after:RestorePointRewriteStarted' },
-      { moment: 'before:RestorePointRewritten' },
+      { moment: 'before:RestorePointRewritten', onlyInLongProof: true },
       { moment: 'after:RestorePointRewritten', onlyInLongProof: true },
       { moment: 'after:BackupDeleted', onlyInLongProof: true },
     ]),

@@ -18,6 +18,7 @@ import { requireTools } from '../support/require-tools.js';
 import { asFormat1 } from '../support/sealed-disks.js';
 import { mountSmallFileSystem } from '../support/small-file-system.js';
 import { ToolGates } from '../support/tool-gates.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const run = promisify(execFile);
@@ -267,28 +268,30 @@ describe('mounts that cannot be had', () => {
     expect(refused.damaged_backup_id).toBe(point.backup_id);
   });
 
-  it('never are of a restore point that is deleted at the same time', async () => {
-    const outcomes: string[] = [];
-    const points = await importPoints(RACES);
-    for (const [round, { backup_id, path }] of points.entries()) {
-      const mounting = system.api<RestoreMountResponse & { code?: string }>('POST', '/restore/mount', { backup_id, disk_index: 0 });
-      // Files of an imported restore point are read before it is mounted, so the later rounds meet the mount behind that.
-      await pause((round % 4) * 60);
-      const deleting = system.api<{ code?: string; mount_ids?: string[] } | null>('DELETE', `/backups/${backup_id}`);
-      const [mounted, deleted] = await Promise.all([mounting, deleting]);
-      outcomes.push(await outcomeOfRace(mounted, deleted, path));
-    }
-    // And the other order.
-    for (const [round, { backup_id, path }] of (await importPoints(RACES)).entries()) {
-      const deleting = system.api<{ code?: string; mount_ids?: string[] } | null>('DELETE', `/backups/${backup_id}`);
-      await pause((round % 4) * 2);
-      const mounting = system.api<RestoreMountResponse & { code?: string }>('POST', '/restore/mount', { backup_id, disk_index: 0 });
-      const [mounted, deleted] = await Promise.all([mounting, deleting]);
-      outcomes.push(await outcomeOfRace(mounted, deleted, path));
-    }
-    expect(outcomes.filter((outcome) => outcome !== 'mounted' && outcome !== 'deleted')).toEqual([]);
-    // Each was met, or the race was none.
-    expect(new Set(outcomes).size).toBe(2);
+  inLongProof(() => {
+    it('never are of a restore point that is deleted at the same time', async () => {
+      const outcomes: string[] = [];
+      const points = await importPoints(RACES);
+      for (const [round, { backup_id, path }] of points.entries()) {
+        const mounting = system.api<RestoreMountResponse & { code?: string }>('POST', '/restore/mount', { backup_id, disk_index: 0 });
+        // Files of an imported restore point are read before it is mounted, so the later rounds meet the mount behind that.
+        await pause((round % 4) * 60);
+        const deleting = system.api<{ code?: string; mount_ids?: string[] } | null>('DELETE', `/backups/${backup_id}`);
+        const [mounted, deleted] = await Promise.all([mounting, deleting]);
+        outcomes.push(await outcomeOfRace(mounted, deleted, path));
+      }
+      // And the other order.
+      for (const [round, { backup_id, path }] of (await importPoints(RACES)).entries()) {
+        const deleting = system.api<{ code?: string; mount_ids?: string[] } | null>('DELETE', `/backups/${backup_id}`);
+        await pause((round % 4) * 2);
+        const mounting = system.api<RestoreMountResponse & { code?: string }>('POST', '/restore/mount', { backup_id, disk_index: 0 });
+        const [mounted, deleted] = await Promise.all([mounting, deleting]);
+        outcomes.push(await outcomeOfRace(mounted, deleted, path));
+      }
+      expect(outcomes.filter((outcome) => outcome !== 'mounted' && outcome !== 'deleted')).toEqual([]);
+      // Each was met, or the race was none.
+      expect(new Set(outcomes).size).toBe(2);
+    });
   });
 });
 

@@ -24,6 +24,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireKernel, requireTools } from '../support/require-tools.js';
 import { EVENTS_IN_POSTGRES } from '../support/test-event-store.js';
 import { ToolGates } from '../support/tool-gates.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
@@ -315,55 +316,57 @@ describe('sendense validate', () => {
     expect((await readdir(system.dataDirectory)).filter((name) => name.startsWith('validate-'))).toEqual([]);
   });
 
-  it('sees a restore that is not what was backed up, and a slow way to it', async () => {
-    let slow = false;
-    const place = await mkdtemp(join(system.dataDirectory, 'damaged-'));
-    undo.push(() => rm(place, { recursive: true, force: true }));
-    const repositoryId = await client.createRepository('damaged', place);
-    await until('the repository to be listed', async () => (await system.api('GET', `/repositories/${repositoryId}`)).status === 200);
-    const hub = new HubApi(system.url(), (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim());
-    const { nodes } = await hub.call<{ nodes: { node_id: string }[] }>('GET', '/nodes');
-    const trialOf = (name: string): ((id: string) => Promise<CheckResult>) => {
-      const trial = new Trial({
-        ...{ hub, nodeId: nodes[0]?.node_id ?? '', imageRoots: [system.imageRoot], nodeDirectory: system.dataDirectory, hubDirectory: null },
-        ...{ repository: 'damaged', name, tunnelDirectory: join(place, 'tunnel'), signal: new AbortController().signal },
-      });
-      const checks = new Map(trialChecks('hub', trial, false).map((check) => [check.id, check]));
-      return async (id) => {
-        const check = checks.get(id);
-        if (check === undefined) throw new Error(`there is no check ${id}`);
-        return runCheck(check);
+  inLongProof(() => {
+    it('sees a restore that is not what was backed up, and a slow way to it', async () => {
+      let slow = false;
+      const place = await mkdtemp(join(system.dataDirectory, 'damaged-'));
+      undo.push(() => rm(place, { recursive: true, force: true }));
+      const repositoryId = await client.createRepository('damaged', place);
+      await until('the repository to be listed', async () => (await system.api('GET', `/repositories/${repositoryId}`)).status === 200);
+      const hub = new HubApi(system.url(), (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim());
+      const { nodes } = await hub.call<{ nodes: { node_id: string }[] }>('GET', '/nodes');
+      const trialOf = (name: string): ((id: string) => Promise<CheckResult>) => {
+        const trial = new Trial({
+          ...{ hub, nodeId: nodes[0]?.node_id ?? '', imageRoots: [system.imageRoot], nodeDirectory: system.dataDirectory, hubDirectory: null },
+          ...{ repository: 'damaged', name, tunnelDirectory: join(place, 'tunnel'), signal: new AbortController().signal },
+        });
+        const checks = new Map(trialChecks('hub', trial, false).map((check) => [check.id, check]));
+        return async (id) => {
+          const check = checks.get(id);
+          if (check === undefined) throw new Error(`there is no check ${id}`);
+          return runCheck(check);
+        };
       };
-    };
-    await slowWay(join(place, 'tunnel'), Number(system.settings['SENDENSE_NBD_PORT_FIRST']), () => slow);
-    const ofSpeed = trialOf('trial-of-speed');
-    expect(await ofSpeed('event_store_append')).toMatchObject({ status: 'pass', detail: expect.stringMatching(/^VmRegistered of vm-/) });
-    expect(await ofSpeed('trial_backup')).toMatchObject({ status: 'pass' });
-    expect(await ofSpeed('trial_restore')).toMatchObject({ status: 'pass' });
-    slow = true;
-    expect(await ofSpeed('throughput')).toMatchObject({
-      status: 'warn',
-      detail: expect.stringMatching(/ MiB a second$/),
-      remedy: expect.stringContaining('iostat'),
-    });
-    slow = false;
-    expect(await ofSpeed('trial_removal')).toMatchObject({ status: 'pass' });
+      await slowWay(join(place, 'tunnel'), Number(system.settings['SENDENSE_NBD_PORT_FIRST']), () => slow);
+      const ofSpeed = trialOf('trial-of-speed');
+      expect(await ofSpeed('event_store_append')).toMatchObject({ status: 'pass', detail: expect.stringMatching(/^VmRegistered of vm-/) });
+      expect(await ofSpeed('trial_backup')).toMatchObject({ status: 'pass' });
+      expect(await ofSpeed('trial_restore')).toMatchObject({ status: 'pass' });
+      slow = true;
+      expect(await ofSpeed('throughput')).toMatchObject({
+        status: 'warn',
+        detail: expect.stringMatching(/ MiB a second$/),
+        remedy: expect.stringContaining('iostat'),
+      });
+      slow = false;
+      expect(await ofSpeed('trial_removal')).toMatchObject({ status: 'pass' });
 
-    const ofDamage = trialOf('trial-of-damage');
-    expect(await ofDamage('event_store_append')).toMatchObject({ status: 'pass' });
-    expect(await ofDamage('trial_backup')).toMatchObject({ status: 'pass' });
-    const [disk] = (await readdir(place, { recursive: true })).filter((name) => name.includes('trial-of-damage') && name.endsWith('.qcow2'));
-    const file = join(place, disk ?? '');
-    await chmod(file, 0o600);
-    await promisify(execFile)('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 7 32M 4k', file]);
-    expect(await ofDamage('trial_restore')).toMatchObject({
-      status: 'fail',
-      detail: expect.stringMatching(/disk-0\.qcow2" of restore point .* was altered/),
-      remedy: expect.stringContaining('Do not rely on these backups'),
+      const ofDamage = trialOf('trial-of-damage');
+      expect(await ofDamage('event_store_append')).toMatchObject({ status: 'pass' });
+      expect(await ofDamage('trial_backup')).toMatchObject({ status: 'pass' });
+      const [disk] = (await readdir(place, { recursive: true })).filter((name) => name.includes('trial-of-damage') && name.endsWith('.qcow2'));
+      const file = join(place, disk ?? '');
+      await chmod(file, 0o600);
+      await promisify(execFile)('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 7 32M 4k', file]);
+      expect(await ofDamage('trial_restore')).toMatchObject({
+        status: 'fail',
+        detail: expect.stringMatching(/disk-0\.qcow2" of restore point .* was altered/),
+        remedy: expect.stringContaining('Do not rely on these backups'),
+      });
+      expect(await ofDamage('trial_removal')).toMatchObject({ status: 'pass' });
+      await hub.call('DELETE', `/repositories/${repositoryId}`);
+      await client.requireNothingHeld();
     });
-    expect(await ofDamage('trial_removal')).toMatchObject({ status: 'pass' });
-    await hub.call('DELETE', `/repositories/${repositoryId}`);
-    await client.requireNothingHeld();
   });
 
   it('sees a node that is away or another program, a hub that is none, and clocks that differ', async () => {

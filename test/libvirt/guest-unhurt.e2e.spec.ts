@@ -161,18 +161,20 @@ describe('a backup', () => {
     });
   });
 
-  it('reads no faster than its bandwidth limit allows', async () => {
-    const domain = await newDomain('limited', { target: 'vda', mib: 16 }, { target: 'vdb', mib: 16 });
-    await domain.write('vda', 0, 6);
-    await domain.write('vdb', 0, 6);
-    const instant = await domain.instant();
-    const begun = performance.now();
-    const backup = await system.client.atRest(await started('limited', 'full', { bandwidth_limit_bps: 3 * MIB }));
-    expect([backup.status, backup.error]).toEqual(['completed', null]);
-    // 12 MiB of both disks together; the first second's worth may come at once.
-    expect(performance.now() - begun).toBeGreaterThan(2_500);
-    await requireInstant(backup.disk_results, instant);
-    await domain.powerOff();
+  inLongProof(() => {
+    it('reads no faster than its bandwidth limit allows', async () => {
+      const domain = await newDomain('limited', { target: 'vda', mib: 16 }, { target: 'vdb', mib: 16 });
+      await domain.write('vda', 0, 6);
+      await domain.write('vdb', 0, 6);
+      const instant = await domain.instant();
+      const begun = performance.now();
+      const backup = await system.client.atRest(await started('limited', 'full', { bandwidth_limit_bps: 3 * MIB }));
+      expect([backup.status, backup.error]).toEqual(['completed', null]);
+      // 12 MiB of both disks together; the first second's worth may come at once.
+      expect(performance.now() - begun).toBeGreaterThan(2_500);
+      await requireInstant(backup.disk_results, instant);
+      await domain.powerOff();
+    });
   });
 
   inLongProof(() => {
@@ -222,17 +224,19 @@ describe('quiescing', () => {
     await guest.tells('written', 2);
   });
 
-  it('is not had where there is no agent: said where it was tried, refused where it was required', async () => {
-    const tried = await started('agentless', 'auto', { quiesce: 'try' });
-    expect(await system.client.atRest(tried)).toMatchObject({
-      status: 'completed',
-      quiesce: { outcome: 'not_quiesced' },
-      left_out_disks: [{ disk_key: 'sda', reason: 'cdrom', detail: 'It is a CD-ROM drive.' }],
+  inLongProof(() => {
+    it('is not had where there is no agent: said where it was tried, refused where it was required', async () => {
+      const tried = await started('agentless', 'auto', { quiesce: 'try' });
+      expect(await system.client.atRest(tried)).toMatchObject({
+        status: 'completed',
+        quiesce: { outcome: 'not_quiesced' },
+        left_out_disks: [{ disk_key: 'sda', reason: 'cdrom', detail: 'It is a CD-ROM drive.' }],
+      });
+      const required = await system.client.atRest(await started('agentless', 'auto', { quiesce: 'require' }));
+      expect([required.status, required.error?.code]).toEqual(['failed', 'quiesce_failed']);
+      const none = await started('agentless', 'auto', { quiesce: 'none' });
+      expect(await system.client.atRest(none)).toMatchObject({ status: 'completed', quiesce: null });
     });
-    const required = await system.client.atRest(await started('agentless', 'auto', { quiesce: 'require' }));
-    expect([required.status, required.error?.code]).toEqual(['failed', 'quiesce_failed']);
-    const none = await started('agentless', 'auto', { quiesce: 'none' });
-    expect(await system.client.atRest(none)).toMatchObject({ status: 'completed', quiesce: null });
   });
 
   inLongProof(() => {

@@ -131,15 +131,17 @@ describe('a backup of a running domain', () => {
     });
   });
 
-  it('fails with the cause when qemu crashes in mid-transfer, and the next is a full with the reason', async () => {
-    const { backupId } = await inMidTransfer('incremental');
-    await system.host.crash(NAME);
-    const backup = await ends(backupId);
-    expect([backup.status, backup.error?.stage]).toEqual(['failed', 'transfer']);
-    await domain.rereadPlain();
-    const next = await requireNextRunRight('auto');
-    expect(next.backup_type).toBe('full');
-    expect(next.full_reason).toMatch(/^change_id_(lost|broken)$/);
+  inLongProof(() => {
+    it('fails with the cause when qemu crashes in mid-transfer, and the next is a full with the reason', async () => {
+      const { backupId } = await inMidTransfer('incremental');
+      await system.host.crash(NAME);
+      const backup = await ends(backupId);
+      expect([backup.status, backup.error?.stage]).toEqual(['failed', 'transfer']);
+      await domain.rereadPlain();
+      const next = await requireNextRunRight('auto');
+      expect(next.backup_type).toBe('full');
+      expect(next.full_reason).toMatch(/^change_id_(lost|broken)$/);
+    });
   });
 
   inLongProof(() => {

@@ -275,53 +275,55 @@ describe('when the record of what has changed is lost', () => {
 });
 
 describe('a disk that was hot-added', () => {
-  it('is a full of itself inside the incremental; every restore point restores as it was, by hub and by repository alone', async () => {
-    // Targets are numbered in their order, so the new one moves vdc on.
-    const { domain, newest } = await chained('grown', [
-      { target: 'vda', mib: 16 },
-      { target: 'vdc', mib: 8 },
-    ]);
-    const points = [{ backup: newest, instant: await domain.instant() }];
-    await domain.addDisk({ target: 'vdb', mib: 8 });
-    await domain.attach('vdb');
-    await domain.write('vdb', 1);
-    await domain.write('vda', 7);
-    const next = async (): Promise<void> => {
-      const instant = await domain.instant();
-      const backup = await system.backUp('grown', 'incremental');
-      await requireInstant(backup.disk_results, instant);
-      points.push({ backup, instant });
-    };
-    await next();
-    await domain.write('vdb', 2);
-    await domain.write('vdc', 5);
-    await next();
-    // Also while it is off.
-    await domain.powerOff();
-    await domain.write('vdb', 3);
-    await next();
+  inLongProof(() => {
+    it('is a full of itself inside the incremental; every restore point restores as it was, by hub and by repository alone', async () => {
+      // Targets are numbered in their order, so the new one moves vdc on.
+      const { domain, newest } = await chained('grown', [
+        { target: 'vda', mib: 16 },
+        { target: 'vdc', mib: 8 },
+      ]);
+      const points = [{ backup: newest, instant: await domain.instant() }];
+      await domain.addDisk({ target: 'vdb', mib: 8 });
+      await domain.attach('vdb');
+      await domain.write('vdb', 1);
+      await domain.write('vda', 7);
+      const next = async (): Promise<void> => {
+        const instant = await domain.instant();
+        const backup = await system.backUp('grown', 'incremental');
+        await requireInstant(backup.disk_results, instant);
+        points.push({ backup, instant });
+      };
+      await next();
+      await domain.write('vdb', 2);
+      await domain.write('vdc', 5);
+      await next();
+      // Also while it is off.
+      await domain.powerOff();
+      await domain.write('vdb', 3);
+      await next();
 
-    expect(points.map(({ backup }) => [backup.backup_type, backup.disk_results.map(({ disk_key, full_reason }) => [disk_key, full_reason])])).toEqual([
-      ['incremental', ['vda', 'vdc'].map((key) => [key, null])],
-      [
-        'incremental',
+      expect(points.map(({ backup }) => [backup.backup_type, backup.disk_results.map(({ disk_key, full_reason }) => [disk_key, full_reason])])).toEqual([
+        ['incremental', ['vda', 'vdc'].map((key) => [key, null])],
         [
-          ['vda', null],
-          ['vdb', 'disk_added'],
-          ['vdc', null],
+          'incremental',
+          [
+            ['vda', null],
+            ['vdb', 'disk_added'],
+            ['vdc', null],
+          ],
         ],
-      ],
-      ...[1, 2].map(() => ['incremental', ['vda', 'vdb', 'vdc'].map((key) => [key, null])]),
-    ]);
-    expect(new Set(points.map(({ backup }) => backup.chain_id)).size).toBe(1);
-    await system.becomesQuietAt(domain);
-    const [, withNewDisk, ...later] = points;
-    // A verification reads all that a restore point stands on.
-    for (const { backup } of later.slice(-1)) await requireVerified(backup);
-    for (const { backup, instant } of IS_LONG ? points : points.filter((point) => point === withNewDisk || point === later.at(-1))) {
-      await requireRestorable(backup, instant);
-    }
-    if (IS_LONG) await requireImportable(points.map(({ backup }) => backup));
+        ...[1, 2].map(() => ['incremental', ['vda', 'vdb', 'vdc'].map((key) => [key, null])]),
+      ]);
+      expect(new Set(points.map(({ backup }) => backup.chain_id)).size).toBe(1);
+      await system.becomesQuietAt(domain);
+      const [, withNewDisk, ...later] = points;
+      // A verification reads all that a restore point stands on.
+      for (const { backup } of later.slice(-1)) await requireVerified(backup);
+      for (const { backup, instant } of IS_LONG ? points : points.filter((point) => point === withNewDisk || point === later.at(-1))) {
+        await requireRestorable(backup, instant);
+      }
+      if (IS_LONG) await requireImportable(points.map(({ backup }) => backup));
+    });
   });
 
   inLongProof(() => {

@@ -90,29 +90,31 @@ describe('a node behind a network', () => {
     await requireNothingHeld();
   });
 
-  it('goes on where it was after the cable was out until both ends had given up', async () => {
-    const before = await hosts.bytesFromNode();
-    const { backup_id } = await underWay();
-    const known = (await hosts.transitions()).length;
-    await hosts.pullCable();
-    const down = await until('the tunnel to be down', async () => (await hosts.transitions()).slice(known).find(({ state }) => state === 'down'), 120_000);
-    await until('the hub to see it', async () => (await hosts.node()).state === 'unreachable');
-    expect((await hosts.node()).tunnel).toMatchObject({ state: 'unknown', connections: { wanted: 2, up: 0 } });
-    await hosts.plugCable();
-    const backup = await client.atRest(backup_id);
-    await requireRestorable(backup);
-    expect((await client.eventTypes(backup_id)).filter((type) => type === 'TransferStalled').length).toBeGreaterThan(0);
-    // Each disk once, and what was under way twice; had it started over there would be 8 MiB more at least.
-    expect(((await hosts.bytesFromNode()) - before) / MIB).toBeLessThan((DATA_MIB + 5) * 1.06 + 4);
-    const told = await until('the hub to be told of it', async () => {
-      const { body } = await hosts.hub.api<{ events: { type: string; data: { number?: number; state?: string } }[] }>(
-        'GET',
-        `/audit/streams/node-${hosts.nodeId}?limit=200`,
-      );
-      return body.events.find(({ type, data }) => type === 'NodeTunnelChanged' && data.number === down.number);
+  inLongProof(() => {
+    it('goes on where it was after the cable was out until both ends had given up', async () => {
+      const before = await hosts.bytesFromNode();
+      const { backup_id } = await underWay();
+      const known = (await hosts.transitions()).length;
+      await hosts.pullCable();
+      const down = await until('the tunnel to be down', async () => (await hosts.transitions()).slice(known).find(({ state }) => state === 'down'), 120_000);
+      await until('the hub to see it', async () => (await hosts.node()).state === 'unreachable');
+      expect((await hosts.node()).tunnel).toMatchObject({ state: 'unknown', connections: { wanted: 2, up: 0 } });
+      await hosts.plugCable();
+      const backup = await client.atRest(backup_id);
+      await requireRestorable(backup);
+      expect((await client.eventTypes(backup_id)).filter((type) => type === 'TransferStalled').length).toBeGreaterThan(0);
+      // Each disk once, and what was under way twice; had it started over there would be 8 MiB more at least.
+      expect(((await hosts.bytesFromNode()) - before) / MIB).toBeLessThan((DATA_MIB + 5) * 1.06 + 4);
+      const told = await until('the hub to be told of it', async () => {
+        const { body } = await hosts.hub.api<{ events: { type: string; data: { number?: number; state?: string } }[] }>(
+          'GET',
+          `/audit/streams/node-${hosts.nodeId}?limit=200`,
+        );
+        return body.events.find(({ type, data }) => type === 'NodeTunnelChanged' && data.number === down.number);
+      });
+      expect(told.data.state).toBe('down');
+      await requireNothingHeld();
     });
-    expect(told.data.state).toBe('down');
-    await requireNothingHeld();
   });
 
   // Two deployed hosts have it in every run.

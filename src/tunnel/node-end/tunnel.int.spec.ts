@@ -11,6 +11,7 @@ import { runTool } from '../../lib/process/run-tool.js';
 import { ensureKeyPair, HOST_KEY_FILE } from '../../lib/ssh/host-key.js';
 import { TUNNEL_FILES } from '../interface/tunnel-settings.js';
 import { tunnelSocket } from '../interface/tunnel-sockets.js';
+import { inLongProof } from '../../../test/support/long-proof.js';
 
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
 const { it } = requireTools('ssh', 'sshd', 'ssh-keygen', 'setpriv');
@@ -98,15 +99,17 @@ describe('a tunnel', () => {
     expect(processesOf(/^ssh$/)).toEqual(ssh);
   });
 
-  it('detects a far end that goes silent without closing anything', async () => {
-    await standing(2, 1);
-    for (const pid of processesOf(/^sshd$/)) process.kill(pid, 'SIGSTOP');
-    const down = await pair.becomes('down', 0);
-    expect(down.cause?.code).toMatch(/^(no_answer|connection_lost)$/);
-    // The stopped sshd still holds its port at the hub.
-    await pair.becomes('down', 0, 'reverse_port_taken');
-    for (const pid of processesOf(/^sshd$/)) process.kill(pid, 'SIGCONT');
-    await pair.becomes('up', down.number);
+  inLongProof(() => {
+    it('detects a far end that goes silent without closing anything', async () => {
+      await standing(2, 1);
+      for (const pid of processesOf(/^sshd$/)) process.kill(pid, 'SIGSTOP');
+      const down = await pair.becomes('down', 0);
+      expect(down.cause?.code).toMatch(/^(no_answer|connection_lost)$/);
+      // The stopped sshd still holds its port at the hub.
+      await pair.becomes('down', 0, 'reverse_port_taken');
+      for (const pid of processesOf(/^sshd$/)) process.kill(pid, 'SIGCONT');
+      await pair.becomes('up', down.number);
+    });
   });
 
   it('applies a new key and new settings one connection after another', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
 import { LocalPostgres } from './local-postgres.js';
+import { inLongProof } from '../../../../test/support/long-proof.js';
 
 jest.setTimeout(60_000);
 
@@ -52,20 +53,22 @@ describe('the local PostgreSQL', () => {
     expect(await query(again.ownerUrl, 'select n from kept')).toEqual([{ n: 1 }]);
   });
 
-  it('is restarted by keepRunning until the signal is aborted', async () => {
-    const { ownerUrl: databaseUrl } = await server.ensureStarted();
-    const letGo = new AbortController();
-    const watch = server.keepRunning(letGo.signal);
-    const first = await postmaster(directory);
-    process.kill(first, 'SIGKILL');
-    while ((await postmaster(directory).catch(() => first)) === first) await new Promise((resolve) => setTimeout(resolve, 50));
-    for (;;) {
-      const answer = await query(databaseUrl, 'select 1 as one').catch(() => null);
-      if (answer !== null) break;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    letGo.abort();
-    await watch;
+  inLongProof(() => {
+    it('is restarted by keepRunning until the signal is aborted', async () => {
+      const { ownerUrl: databaseUrl } = await server.ensureStarted();
+      const letGo = new AbortController();
+      const watch = server.keepRunning(letGo.signal);
+      const first = await postmaster(directory);
+      process.kill(first, 'SIGKILL');
+      while ((await postmaster(directory).catch(() => first)) === first) await new Promise((resolve) => setTimeout(resolve, 50));
+      for (;;) {
+        const answer = await query(databaseUrl, 'select 1 as one').catch(() => null);
+        if (answer !== null) break;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      letGo.abort();
+      await watch;
+    });
   });
 
   it('leaves directories of other programs unchanged, and says what to do', async () => {
@@ -75,10 +78,12 @@ describe('the local PostgreSQL', () => {
     expect((await stat(directory)).mode & 0o777).toBe(0o700);
   });
 
-  it('is started once when two programs start it at the same time', async () => {
-    const another = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
-    const [one, two] = await Promise.all([server.ensureStarted(), another.ensureStarted()]);
-    expect(one).toEqual(two);
+  inLongProof(() => {
+    it('is started once when two programs start it at the same time', async () => {
+      const another = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
+      const [one, two] = await Promise.all([server.ensureStarted(), another.ensureStarted()]);
+      expect(one).toEqual(two);
+    });
   });
 
   it('gives the hub a role that is not a superuser and cannot become one, also on a server of an earlier version', async () => {

@@ -21,8 +21,8 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-const RUNS = times(30, 400);
-const RUNS_BETWEEN_CHECKS = times(15, 20);
+const RUNS = times(20, 400);
+const RUNS_BETWEEN_CHECKS = times(10, 20);
 const COMMON = { keep_last: 3, keep_within: null, keep_yearly: 1, applies_to: 'all' } as const;
 
 /** In the long proof some 60 restore points are kept in one chain, from before both changes of the clocks until after a leap day. In both, a year turns. */

@@ -8,7 +8,6 @@ import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
 import { requireLibvirt } from '../support/require-tools.js';
-import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
@@ -80,40 +79,36 @@ describe('a backup job of the node that no backup owns', () => {
     await system.becomesQuietAt(domain);
   });
 
-  inLongProof(() => {
-    it('is ended by the next life of the node though nobody asks for a backup, and the hub records it', async () => {
-      await leaveJobBehind('fedcba9876543210');
-      process.kill(await system.hub.nodePid(), 'SIGKILL');
-      await requireRecorded('fedcba9876543210');
-      await system.becomesQuietAt(domain);
-    });
+  it('is ended by the next life of the node though nobody asks for a backup, and the hub records it', async () => {
+    await leaveJobBehind('fedcba9876543210');
+    process.kill(await system.hub.nodePid(), 'SIGKILL');
+    await requireRecorded('fedcba9876543210');
+    await system.becomesQuietAt(domain);
   });
 
-  inLongProof(() => {
-    it('keeps the VM from being backed up where libvirt has forgotten it; the VM says so until it was started again', async () => {
-      await leaveJobBehind('00112233aabbccdd');
-      // As a libvirtd leaves it that is killed while the job begins.
-      const status = join(system.host.directory, 'run/qemu', `${NAME}.xml`);
-      await system.host.stop('SIGKILL');
-      const forgotten = (await readFile(status, 'utf8')).replace(/<domainbackup [\s\S]*<\/domainbackup>/, '');
-      await writeFile(status, forgotten);
-      await system.host.start();
+  it('keeps the VM from being backed up where libvirt has forgotten it; the VM says so until it was started again', async () => {
+    await leaveJobBehind('00112233aabbccdd');
+    // As a libvirtd leaves it that is killed while the job begins.
+    const status = join(system.host.directory, 'run/qemu', `${NAME}.xml`);
+    await system.host.stop('SIGKILL');
+    const forgotten = (await readFile(status, 'utf8')).replace(/<domainbackup [\s\S]*<\/domainbackup>/, '');
+    await writeFile(status, forgotten);
+    await system.host.start();
 
-      const asked = await system.client.start(NAME, system.repositoryId, 'incremental');
-      expect(asked.status).toBe(202);
-      const failed = await system.client.atRest(asked.body.backup_id);
-      expect(failed.error).toMatchObject({ stage: 'snapshot', code: 'backup_job_lost', detail: expect.stringContaining('Shut the VM down, restart libvirtd') });
-      await until('the VM to say so', async () => (await vm()).problem?.code === 'backup_job_lost');
+    const asked = await system.client.start(NAME, system.repositoryId, 'incremental');
+    expect(asked.status).toBe(202);
+    const failed = await system.client.atRest(asked.body.backup_id);
+    expect(failed.error).toMatchObject({ stage: 'snapshot', code: 'backup_job_lost', detail: expect.stringContaining('Shut the VM down, restart libvirtd') });
+    await until('the VM to say so', async () => (await vm()).problem?.code === 'backup_job_lost');
 
-      // What the message asks for.
-      await domain.powerOff();
-      await system.host.restart();
-      await domain.start();
-      await until('the VM to be well again', async () => (await vm()).problem === null, 90_000);
-      await domain.write('vda', 3);
-      const instant = await domain.instant();
-      await requireInstant((await system.backUp(NAME, 'incremental')).disk_results, instant);
-      await system.becomesQuietAt(domain);
-    });
+    // What the message asks for.
+    await domain.powerOff();
+    await system.host.restart();
+    await domain.start();
+    await until('the VM to be well again', async () => (await vm()).problem === null, 90_000);
+    await domain.write('vda', 3);
+    const instant = await domain.instant();
+    await requireInstant((await system.backUp(NAME, 'incremental')).disk_results, instant);
+    await system.becomesQuietAt(domain);
   });
 });
