@@ -176,6 +176,7 @@ export const BackupReadModel = readModel({
        or (status = 'deleted' and not files_removed)`,
     '(backup_id) where damage is not null',
     `(policy_id, vm_id) where status = 'completed' and policy_id is not null`,
+    `(policy_id, completed_at) where status = 'completed' and policy_id is not null`,
     `(repository_id, locked_until) where status = 'completed' and locked_until is not null`,
   ],
 });

@@ -21,6 +21,7 @@ export const POLICY_FACTS: PolicyFacts = {
   vms: [{ vm_id: 'v1', name: 'web-1', node_id: 'n1', source: 'image', labels: [] }],
   others: [],
   repository_exists: true,
+  unknown_copy_targets: [],
   blackout_ids: [],
   at: '2027-01-05T12:00:00.000Z',
 };

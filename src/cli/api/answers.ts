@@ -258,6 +258,13 @@ export interface VerificationRules {
   readonly timeout_seconds: number;
 }
 
+export interface CopyRule {
+  readonly repository_id: string;
+  readonly which: string;
+  readonly with_parents: boolean;
+  readonly bandwidth_limit_bps: number | null;
+}
+
 export interface Policy {
   readonly policy_id: string;
   readonly version: number;
@@ -280,6 +287,7 @@ export interface Policy {
   readonly verification: VerificationRules | null;
   readonly run_within: string;
   readonly concurrency_timeout_seconds: number | null;
+  readonly copies: readonly CopyRule[];
   readonly created_at: string;
   readonly edited_at: string;
   readonly position: string;

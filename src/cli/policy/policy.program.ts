@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { InvalidArgumentError, Option } from 'commander';
 import { NODE_SOURCES } from '../../contract/words.js';
-import type { Occurrence, Policy, PolicyPreview, PolicySimulation, PolicyWhatIf, Retention, VerificationRules } from '../api/answers.js';
+import type { CopyRule, Occurrence, Policy, PolicyPreview, PolicySimulation, PolicyWhatIf, Retention, VerificationRules } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import {
@@ -61,6 +61,7 @@ interface SettingOptions extends ResourceOptions {
   readonly bootTimeout?: number;
   readonly runWithin?: string;
   readonly concurrencyTimeout?: number | 'none';
+  readonly copyTo?: readonly string[];
 }
 
 interface WhatIfOptions extends SettingOptions {
@@ -239,13 +240,19 @@ function withSettings(command: CliCommand): CliCommand {
     .addOption(
       new Option('--run-within <what>', 'what happens to running backups when the start window closes or a blackout begins').choices(['finish', 'cancel']),
     )
-    .option('--concurrency-timeout <duration>', 'cancel backups that wait in the queue for longer, such as 2h; none: they wait', durationOrNone);
+    .option('--concurrency-timeout <duration>', 'cancel backups that wait in the queue for longer, such as 2h; none: they wait', durationOrNone)
+    .option(
+      '--copy-to <rule>',
+      'copy restore points into this repository: all with those they depend on, or REPOSITORY:daily, :weekly, :monthly or :yearly for the first of each period, ' +
+        'flattened; may be repeated; none: copy nothing',
+      (rule: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), rule],
+    );
 }
 
 /** The given settings as the hub takes them. */
 async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial<Policy>> {
   const { schedule, timeZone, repository, include, exclude, backupType, spread, startWindow: window, blackout: blackouts, catchUp, rpo: promised } = options;
-  const { runWithin, concurrencyTimeout, sharedBlackout } = options;
+  const { runWithin, concurrencyTimeout, sharedBlackout, copyTo } = options;
   return {
     ...(schedule === undefined ? {} : { schedule }),
     ...(timeZone === undefined ? {} : { time_zone: timeZone }),
@@ -260,8 +267,22 @@ async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial
     ...(promised === undefined ? {} : { rpo_seconds: promised === 'none' ? null : promised }),
     ...(sharedBlackout === undefined ? {} : { blackout_ids: await blackoutIdsOf(hub, sharedBlackout) }),
     ...(runWithin === undefined ? {} : { run_within: runWithin }),
+    ...(copyTo === undefined ? {} : { copies: await copiesOf(hub, copyTo) }),
     ...(concurrencyTimeout === undefined ? {} : { concurrency_timeout_seconds: concurrencyTimeout === 'none' ? null : concurrencyTimeout }),
   };
+}
+
+const COPY_RULE = /^(.+?)(?::(every|daily|weekly|monthly|yearly))?$/s;
+
+function copiesOf(hub: HubApi, rules: readonly string[]): Promise<CopyRule[]> {
+  return Promise.all(
+    rules
+      .filter((rule) => rule !== 'none')
+      .map(async (rule) => {
+        const [, repository = rule, which = 'every'] = COPY_RULE.exec(rule) ?? [];
+        return { repository_id: await idOf(hub, REPOSITORIES, repository), which, with_parents: which === 'every', bandwidth_limit_bps: null };
+      }),
+  );
 }
 
 function blackoutIdsOf(hub: HubApi, names: readonly string[]): Promise<string[]> {

@@ -13,6 +13,7 @@ import { KeepBlackoutsController } from './keep-blackouts/keep-blackouts.control
 import { KeepBlackouts } from './keep-blackouts/keep-blackouts.service.js';
 import { ListOccurrencesController } from './list-occurrences/list-occurrences.controller.js';
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
+import { AwaitedCopiesReader } from './model/awaited-copies.reader.js';
 import { OccurrenceReader } from './model/occurrence.reader.js';
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
 import { PipelineRecorder } from './model/pipeline.recorder.js';
@@ -22,6 +23,8 @@ import { RunFactsReader } from './model/run-facts.reader.js';
 import { RpoRecorder } from './model/rpo.recorder.js';
 import { PolicyQueriesModule } from './policy-queries.module.js';
 import { PreviewPolicyController } from './preview-policy/preview-policy.controller.js';
+import { LateCopiesHealth } from './request-copies/late-copies.health-checks.js';
+import { RequestCopiesReactor } from './request-copies/request-copies.reactor.js';
 import { RunOccurrenceReactor } from './run-occurrence/run-occurrence.reactor.js';
 import { RunPipelinesReactor } from './run-pipelines/run-pipelines.reactor.js';
 import { RunPoliciesService } from './run-policies/run-policies.service.js';
@@ -55,6 +58,9 @@ import { WhatIfReader } from './what-if/what-if.reader.js';
     KeepBlackouts,
     RunFactsReader,
     RetentionReader,
+    AwaitedCopiesReader,
+    RequestCopiesReactor,
+    LateCopiesHealth,
     WhatIfReader,
     ApplyRetentionReactor,
     OccurrenceReader,

@@ -15,6 +15,7 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
 import { DeleteBackup, RecordRetention, type RetentionFinding } from '../../backups/model/backup.commands.js';
 import { PruneChains } from '../../chains/model/chain.commands.js';
+import { AWAITED_COPIES_READ_MODELS, AwaitedCopiesReader } from '../model/awaited-copies.reader.js';
 import { policyStream } from '../model/policy.events.js';
 import { policyHistory } from '../model/policy.state.js';
 import { decideRetention, planRemovals, RetentionCalendar, tiersOf } from '../model/retention.plan.js';
@@ -62,6 +63,7 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
     private readonly dataSource: DataSource,
     private readonly runner: CommandRunner,
     private readonly points: RetentionReader,
+    private readonly copies: AwaitedCopiesReader,
     private readonly commands: CommandBus,
     private readonly clock: Clock,
     private readonly ids: Ids,
@@ -102,7 +104,7 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
   }
 
   private async apply(vmId: string): Promise<StepOutcome> {
-    await this.readModels.current(...RETENTION_READ_MODELS);
+    await this.readModels.current(...RETENTION_READ_MODELS, ...AWAITED_COPIES_READ_MODELS);
     const rows = await this.points.standingOf(vmId);
     const now = this.clock.now().getTime();
     const expired = await this.recordFindings(rows, now);
@@ -120,7 +122,9 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
     for (const [policy_id, own] of Map.groupBy(made, (row) => row.policy_id ?? '')) {
       const { state } = await this.runner.load(policyStream(policy_id), policyHistory);
       const [versions, zone] = state.status === 'active' ? [state.retentions, state.settings.time_zone] : [[], null];
-      const points = own.map((row) => pointOf(row, inUse));
+      const copies = state.status === 'active' ? (state.settings.copies ?? []) : [];
+      const awaited = await this.copies.awaiting(policy_id, copies, own[0]?.vm_id ?? '', now);
+      const points = own.map((row) => pointOf(row, inUse, awaited));
       const verdicts = decideRetention(points, versions, now, calendar);
       for (const { backup_id, decision } of verdicts) if (decision === 'expire') expired.add(backup_id);
       const tiers = zone === null ? new Map<string, never>() : tiersOf(points, zone, now, calendar);

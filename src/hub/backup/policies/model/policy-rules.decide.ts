@@ -10,6 +10,8 @@ export interface PolicyFacts {
   /** All other policies. */
   readonly others: readonly OtherPolicy[];
   readonly repository_exists: boolean;
+  /** Repositories to copy into that do not exist. */
+  readonly unknown_copy_targets: readonly string[];
   /** Ids of the shared blackouts. */
   readonly blackout_ids: readonly string[];
   readonly at: string;
@@ -18,9 +20,12 @@ export interface PolicyFacts {
 /**
  * The settings as they are recorded, with the zone under its known name.
  * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, retention_empty, verification_empty, sign_of_life_missing,
- * repository_not_found, blackout_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ * repository_not_found, copy_target_is_source, blackout_not_found, policy_name_taken, no_vm_matched, vm_claimed
  */
-export function soundSettings(settings: PolicySettings, { vms, others, repository_exists, blackout_ids, at }: PolicyFacts): PolicySettings {
+export function soundSettings(
+  settings: PolicySettings,
+  { vms, others, repository_exists, unknown_copy_targets, blackout_ids, at }: PolicyFacts,
+): PolicySettings {
   const { name, repository_id, blackouts } = settings;
   parseSchedule(settings.schedule, settings.time_zone, at);
   if (blackouts.some(({ from, until }) => from >= until)) {
@@ -30,6 +35,21 @@ export function soundSettings(settings: PolicySettings, { vms, others, repositor
   refuseVoid(settings.verification ?? null);
   if (!repository_exists) {
     throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { field: 'repository_id', repository_id });
+  }
+  const [target] = unknown_copy_targets;
+  if (target !== undefined) {
+    throw new DomainError('not_found', 'repository_not_found', `There is no repository ${target}.`, { field: 'copies', repository_id: target });
+  }
+  if (settings.copies?.some((rule) => rule.repository_id === repository_id) === true) {
+    throw new DomainError(
+      'invalid',
+      'copy_target_is_source',
+      'A policy cannot copy restore points into the repository that it backs up to. Choose another one.',
+      {
+        field: 'copies',
+        rule: 'another_repository',
+      },
+    );
   }
   const unknown = settings.blackout_ids?.find((id) => !blackout_ids.includes(id));
   if (unknown !== undefined) {

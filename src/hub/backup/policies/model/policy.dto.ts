@@ -5,6 +5,7 @@ import { Nullable, Optional, OptionalOrNull } from '../../../../contract/validat
 import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 import {
   type Blackout,
+  type CopyRule,
   type OptOut,
   type PolicySettings,
   type Retention,
@@ -14,7 +15,7 @@ import {
   type Weekday,
   WEEKDAYS,
 } from './policy.events.js';
-import { KEEP_WITHIN } from './retention-periods.plan.js';
+import { KEEP_WITHIN, TIERS } from './retention-periods.plan.js';
 
 const TIME_OF_DAY = /^([01]\d|2[0-3]):[0-5]\d$/;
 /** Without control characters, and without spaces at either end. */
@@ -166,6 +167,33 @@ export class VerificationRulesDto {
   readonly timeout_seconds: number = 300;
 }
 
+export class CopyRuleDto {
+  /** Where the copies are stored @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03" */
+  @IsUuid()
+  readonly repository_id!: string;
+
+  /** Every good restore point, or the first one of each day, ISO week, month or year, in the policy's time zone */
+  @Optional()
+  @IsIn(['every', ...TIERS])
+  readonly which: CopyRule['which'] = 'every';
+
+  /**
+   * Whether restore points that it depends on, and that have no copy there, are copied too; else the copy is flattened into a full. Without it: true for
+   * `every`, else false
+   * @example true
+   */
+  @Optional()
+  @IsBoolean()
+  readonly with_parents?: boolean;
+
+  /** Bytes per second that each copy reads at most; null: not limited @example 10485760 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(65_536)
+  @Max(1_000_000_000_000)
+  readonly bandwidth_limit_bps?: number | null;
+}
+
 export class CreatePolicyDto {
   /** Unique @example "nightly" */
   @IsString()
@@ -275,6 +303,11 @@ export class CreatePolicyDto {
   @Min(1)
   @Max(604_800)
   readonly concurrency_timeout_seconds?: number | null;
+
+  /** Repositories into which restore points are copied */
+  @Optional()
+  @ListOf(() => CopyRuleDto, { max: 8, uniqueBy: 'repository_id' })
+  readonly copies?: readonly CopyRuleDto[] = [];
 }
 
 export class EditPolicyDto extends CreatePolicyDto {
@@ -314,6 +347,12 @@ export function settingsOf(dto: CreatePolicyDto): PolicySettings {
     verification: dto.verification === undefined || dto.verification === null ? null : verificationOf(dto.verification),
     run_within: dto.run_within ?? 'finish',
     concurrency_timeout_seconds: dto.concurrency_timeout_seconds ?? null,
+    copies: (dto.copies ?? []).map(({ repository_id: target, which, with_parents, bandwidth_limit_bps }) => ({
+      repository_id: target,
+      which,
+      with_parents: with_parents ?? which === 'every',
+      bandwidth_limit_bps: bandwidth_limit_bps ?? null,
+    })),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { Tier } from '../../backups/model/backup.events.js';
 
 export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 export type Weekday = (typeof WEEKDAYS)[number];
@@ -52,6 +53,17 @@ export type VerificationRules = {
   readonly timeout_seconds: number;
 };
 
+/** Which good restore points are copied into another repository. */
+export type CopyRule = {
+  readonly repository_id: string;
+  /** Every one, or the first of each day, ISO week, month or year, in the policy's zone. */
+  readonly which: 'every' | Tier;
+  /** Whether restore points that it depends on are copied too; else the copy is flattened. */
+  readonly with_parents: boolean;
+  /** Bytes per second at most; null: not limited. */
+  readonly bandwidth_limit_bps: number | null;
+};
+
 export type PolicySettings = {
   readonly name: string;
   readonly enabled: boolean;
@@ -81,6 +93,8 @@ export type PolicySettings = {
   readonly run_within?: 'finish' | 'cancel';
   /** How long a backup waits in the queue at most; null, and omitted in events of early hubs: no limit. */
   readonly concurrency_timeout_seconds?: number | null;
+  /** At most one for each repository; omitted in events of early hubs: none. */
+  readonly copies?: readonly CopyRule[];
 };
 
 export type PolicyCreated = DomainEvent<

@@ -19,6 +19,13 @@ export class VerificationRulesResponse {
   /** @example 300 */ readonly timeout_seconds!: number;
 }
 
+export class CopyRuleResponse {
+  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03" */ readonly repository_id!: string;
+  readonly which!: 'every' | 'daily' | 'weekly' | 'monthly' | 'yearly';
+  readonly with_parents!: boolean;
+  /** @example null */ readonly bandwidth_limit_bps!: number | null;
+}
+
 /** A policy as all routes of the API show it. */
 export class PolicyResponse {
   /** @example "0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b" */ readonly policy_id!: string;
@@ -43,6 +50,7 @@ export class PolicyResponse {
   /** What is checked after a backup has completed; null: nothing */ readonly verification!: VerificationRulesResponse | null;
   /** Whether a backup may finish when the start window closes or a blackout begins */ readonly run_within!: 'finish' | 'cancel';
   /** How long a backup waits in the queue at most; null: no limit @example 3600 */ readonly concurrency_timeout_seconds!: number | null;
+  readonly copies!: CopyRuleResponse[];
   /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
   /** When this version was recorded @example "2026-11-21T10:30:00.000Z" */ readonly edited_at!: string;
   /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
@@ -60,6 +68,7 @@ export function toPolicyResponse({ policy_id, version, settings, created_at, edi
     verification: settings.verification ?? null,
     run_within: settings.run_within ?? 'finish',
     concurrency_timeout_seconds: settings.concurrency_timeout_seconds ?? null,
+    copies: [...(settings.copies ?? [])],
     created_at: created_at.toISOString(),
     edited_at: edited_at.toISOString(),
     position,

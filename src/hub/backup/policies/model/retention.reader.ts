@@ -31,6 +31,7 @@ export const RETENTION_READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs
 const VMS_AT_ONCE = 200;
 /** So many of the restore points that would expire are named. */
 const MOST_SHOWN = 1_000;
+const NONE: ReadonlySet<string> = new Set();
 
 export type StandingRow = Pick<BackupReadModel, keyof typeof COLUMNS>;
 
@@ -116,7 +117,8 @@ function keptOf(verdicts: readonly RetentionVerdict[]): readonly string[] {
   return verdicts.filter(({ decision }) => decision === 'keep').map(({ backup_id }) => backup_id);
 }
 
-export function pointOf(row: StandingRow, inUse: ReadonlySet<string>): PolicyPoint {
+/** @param awaited those that wait to be copied */
+export function pointOf(row: StandingRow, inUse: ReadonlySet<string>, awaited: ReadonlySet<string> = NONE): PolicyPoint {
   const { backup_id, vm_id, vm_name, policy_version, instant, completed_at, damage, tiers, pin, hold, expiry, locked_until } = row;
   return {
     backup_id,
@@ -132,6 +134,7 @@ export function pointOf(row: StandingRow, inUse: ReadonlySet<string>): PolicyPoi
     protections: [
       ...(pin === null ? [] : (['pinned'] as const)),
       ...(hold === null ? [] : (['held'] as const)),
+      ...(awaited.has(backup_id) ? (['awaited_by_copy'] as const) : []),
       ...(inUse.has(backup_id) ? (['in_use'] as const) : []),
     ],
   };

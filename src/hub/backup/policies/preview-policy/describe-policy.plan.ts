@@ -1,4 +1,4 @@
-import type { PolicySettings, Retention, StartWindow, VerificationRules } from '../model/policy.events.js';
+import type { CopyRule, PolicySettings, Retention, StartWindow, VerificationRules } from '../model/policy.events.js';
 
 const UNITS = [
   [86_400, 'd'],
@@ -35,7 +35,12 @@ export function describePolicy(settings: PolicySettings, { vms, repository }: { 
     catch_up === 'latest' ? 'catching up the newest missed run within 12 hours' : 'without catching up missed runs',
     ...(rpo_seconds === undefined || rpo_seconds === null ? [] : [`with a newest restore point at most ${durationText(rpo_seconds)} old`]),
   ];
-  return [`${parts.join(', ')}.`, ...checksText(settings.verification ?? null), retentionText(settings.retention ?? null)].join(' ');
+  return [
+    `${parts.join(', ')}.`,
+    ...checksText(settings.verification ?? null),
+    ...copiesText(settings.copies ?? []),
+    retentionText(settings.retention ?? null),
+  ].join(' ');
 }
 
 function checksText(verification: VerificationRules | null): readonly string[] {
@@ -48,6 +53,15 @@ function checksText(verification: VerificationRules | null): readonly string[] {
     ...(boot_every_days === null ? [] : [`boots one every ${count(boot_every_days, 'day')}`]),
   ];
   return [`Of each VM it ${list(done)}.`];
+}
+
+const PERIOD_NAMES = { daily: 'day', weekly: 'ISO week', monthly: 'month', yearly: 'year' } as const;
+
+function copiesText(copies: readonly CopyRule[]): readonly string[] {
+  return copies.map(({ which, with_parents }) => {
+    const points = which === 'every' ? 'every restore point' : `the first restore point of each ${PERIOD_NAMES[which]}`;
+    return `Copies ${points} into another repository, ${with_parents ? 'with those it depends on' : 'flattened into a full'}.`;
+  });
 }
 
 function retentionText(retention: Retention | null): string {

@@ -54,7 +54,9 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
         { repository_id: repositoryId, status: In(['failed', 'cancelled', 'deleted']), removed: false },
         { source_repository_id: repositoryId, status: In(['pending', 'running']) },
       ]);
-      const policies = await this.dataSource.getRepository(PolicyReadModel).find({ where: { repository_id: repositoryId }, order: { name: 'ASC' } });
+      const policies = (await this.dataSource.getRepository(PolicyReadModel).find({ order: { name: 'ASC' } })).filter(
+        ({ repository_id, settings: { copies = [] } }) => [repository_id, ...copies.map((rule) => rule.repository_id)].includes(repositoryId),
+      );
       const facts = { restore_points: restorePoints, unfinished_backups: unfinished, copies, policies: policies.map(({ name }) => name) };
       const command = { repository_id: repositoryId, ...facts, deleted_at: this.clock.iso() };
       const { state, position } = await this.runner.run(repositoryStream(repositoryId), decider, command, context);
