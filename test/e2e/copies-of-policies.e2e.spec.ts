@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
@@ -58,6 +58,7 @@ afterAll(async () => {
 
 /** Has the policy back the VM up. @returns the backup, and a copy of what the disk held */
 async function runPolicy(): Promise<{ readonly backup: BackupResponse; readonly truth: string }> {
+  const truth = (await vm.copyTo(await mkdtemp(join(system.directory, 'truth-')))).get(DISK) ?? '';
   const { body: run } = await system.api<OccurrenceResponse>('POST', `/policies/${policy.policy_id}/run`);
   const done = await until('the run to finish', async () => {
     const { body } = await system.api<{ occurrences: OccurrenceResponse[] }>('GET', `/policies/${policy.policy_id}/occurrences`);
@@ -65,7 +66,7 @@ async function runPolicy(): Promise<{ readonly backup: BackupResponse; readonly 
   });
   const { body: backup } = await system.api<BackupResponse>('GET', `/backups/${done.vms[0]?.backup_id ?? ''}`);
   expect(backup.status).toBe('completed');
-  return { backup, truth: (await vm.copyTo(join(system.directory, `truth-${backup.backup_id}`))).get(DISK) ?? '' };
+  return { backup, truth };
 }
 
 async function copies(): Promise<readonly CopyResponse[]> {

@@ -33,6 +33,7 @@ export class CreatePolicyController {
     'retention_empty',
     'verification_empty',
     'sign_of_life_missing',
+    'copy_target_is_source',
   )
   @ApiProblem(404, 'repository_not_found', 'blackout_not_found', 'policy_not_found')
   @ApiProblem(409, 'policy_name_taken', 'no_vm_matched', 'vm_claimed')

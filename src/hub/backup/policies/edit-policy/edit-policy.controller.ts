@@ -39,6 +39,7 @@ export class EditPolicyController {
     'retention_empty',
     'verification_empty',
     'sign_of_life_missing',
+    'copy_target_is_source',
   )
   @ApiProblem(404, 'policy_not_found', 'repository_not_found', 'blackout_not_found')
   @ApiProblem(409, 'policy_changed', 'retention_would_expire', 'policy_name_taken', 'no_vm_matched', 'vm_claimed')

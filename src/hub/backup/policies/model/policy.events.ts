@@ -1,5 +1,4 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
-import type { Tier } from '../../backups/model/backup.events.js';
 
 export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 export type Weekday = (typeof WEEKDAYS)[number];
@@ -57,7 +56,7 @@ export type VerificationRules = {
 export type CopyRule = {
   readonly repository_id: string;
   /** Every one, or the first of each day, ISO week, month or year, in the policy's zone. */
-  readonly which: 'every' | Tier;
+  readonly which: 'every' | 'daily' | 'weekly' | 'monthly' | 'yearly';
   /** Whether restore points that it depends on are copied too; else the copy is flattened. */
   readonly with_parents: boolean;
   /** Bytes per second at most; null: not limited. */

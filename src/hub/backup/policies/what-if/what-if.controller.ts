@@ -45,6 +45,7 @@ export class WhatIfController {
     'blackout_invalid',
     'verification_empty',
     'sign_of_life_missing',
+    'copy_target_is_source',
     'retention_empty',
   )
   @ApiProblem(404, 'policy_not_found', 'repository_not_found', 'blackout_not_found')
