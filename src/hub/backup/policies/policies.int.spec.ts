@@ -37,6 +37,7 @@ import { CreatePolicy, DeletePolicy, EditPolicy, RunPolicy } from './model/polic
 import type { PolicySettings } from './model/policy.events.js';
 import { PoliciesModule } from './policies.module.js';
 import { RunPoliciesService } from './run-policies/run-policies.service.js';
+import { HealthChecks } from '../../../lib/http/health-checks.js';
 
 const HUB_ID = '6b7e4f0a-0000-4000-8000-000000000001';
 const REPOSITORY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
@@ -78,7 +79,7 @@ class StartBackupStandIn implements ICommandHandler<StartBackup> {
 }
 
 @Global()
-@Module({ providers: [EventFeed], exports: [EventFeed] })
+@Module({ providers: [EventFeed, HealthChecks], exports: [EventFeed, HealthChecks] })
 class Shared {}
 
 let database: TestDatabase;

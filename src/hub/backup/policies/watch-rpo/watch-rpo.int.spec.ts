@@ -30,6 +30,7 @@ import type { PolicySettings } from '../model/policy.events.js';
 import { rpoStream } from '../model/rpo.events.js';
 import { PoliciesModule } from '../policies.module.js';
 import { WatchRpoService } from './watch-rpo.service.js';
+import { HealthChecks } from '../../../../lib/http/health-checks.js';
 
 const HUB_ID = '6b7e4f0a-0000-4000-8000-000000000001';
 const REPOSITORY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
@@ -44,7 +45,7 @@ class SetClock extends Clock {
 const clock = new SetClock();
 
 @Global()
-@Module({ providers: [EventFeed], exports: [EventFeed] })
+@Module({ providers: [EventFeed, HealthChecks], exports: [EventFeed, HealthChecks] })
 class Shared {}
 
 let database: TestDatabase;

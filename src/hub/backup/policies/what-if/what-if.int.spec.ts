@@ -30,6 +30,7 @@ import { settingsOf } from '../model/policy.dto.js';
 import { PoliciesModule } from '../policies.module.js';
 import { WhatIfController } from './what-if.controller.js';
 import type { WhatIfDto } from './what-if.dto.js';
+import { HealthChecks } from '../../../../lib/http/health-checks.js';
 
 const HUB_ID = '6b7e4f0a-0000-4000-8000-000000000002';
 const REPOSITORY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
@@ -52,7 +53,7 @@ class RecordNothing implements ICommandHandler<RecordRetention> {
 }
 
 @Global()
-@Module({ providers: [EventFeed], exports: [EventFeed] })
+@Module({ providers: [EventFeed, HealthChecks], exports: [EventFeed, HealthChecks] })
 class Shared {}
 
 let database: TestDatabase;
