@@ -6,7 +6,7 @@ export const AWAITED_COPIES_READ_MODELS = ['backups', 'copies'] as const;
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** A restore point that has no copy by then gets none any more, and is not kept for it. */
+/** A restore point that still has no copy by then gets none, and is no longer kept for it. */
 const PATIENCE_MS = 14 * DAY_MS;
 /** After a copy has failed. */
 const RETRY_MS = HOUR_MS;
@@ -78,7 +78,7 @@ export class AwaitedCopiesReader {
 /** Good restore points of a policy that a rule covers. */
 const WANTED = `backup.policy_id = $1 and backup.status = 'completed' and backup.damage is null and backup.completed_at > $2
   and backup.repository_id <> $3 and ($4::jsonb is null or backup.tiers @> $4::jsonb)`;
-/** Who cancels or deletes a copy does not want it. */
+/** Cancelled and deleted copies are not made again. */
 const UNSETTLED = `not exists (select from copies copy where copy.backup_id = backup.backup_id and copy.repository_id = $3
   and copy.status in ('completed', 'cancelled', 'deleted'))`;
 
