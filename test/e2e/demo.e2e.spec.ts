@@ -37,7 +37,7 @@ describe('the demo', () => {
   });
 
   it('proves a full and an incremental, leaves a hub on which its examples work, and tells how to remove it all', async () => {
-    begin({ DATABASE_URL: undefined }, '--keep', '--days', '8');
+    begin({ DATABASE_URL: undefined }, '--keep', '--days', '10');
     const status = await ended();
     expect({ status, output }).toMatchObject({ status: 0, output: expect.stringContaining('Both restore points contain exactly what the disks held.') });
     expect(output.match(/^ {3}PASS (full|incremental) +(data|system)\.qcow2 .* identical, file system clean/gm)).toHaveLength(4);
@@ -49,7 +49,7 @@ describe('the demo', () => {
     if (mounts) expect(output.match(/^ {3}PASS (app\.log|accounts\.db) downloaded: identical to what the source held/gm)).toHaveLength(2);
     expect(await guestMountsBelow(temporary)).toEqual([]);
     const [, left = ''] =
-      /^Of 8 restore points (\d) are left; each holds exactly what the disk held that evening, and passes verification\.$/m.exec(output) ?? [];
+      /^Of 10 restore points (\d) are left; each holds exactly what the disk held that evening, and passes verification\.$/m.exec(output) ?? [];
     expect(output.match(/^ {3}PASS +\d\d \w{3} +(full|incremental) /gm)).toHaveLength(Number(left));
     expect(output.match(/^ {3}\w{3} \d\d \w{3} +incremental .* removed \d\d \w{3}; merged into \d\d \w{3}/gm)?.length).toBeGreaterThan(0);
 

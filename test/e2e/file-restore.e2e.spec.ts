@@ -472,49 +472,45 @@ describe('the life of a mount', () => {
     expect((await system.api('GET', '/health/live')).status).toBe(200);
   });
 
-  inLongProof(() => {
-    it('ends when nobody has used it for long, and each use puts that off', async () => {
-      await system.kill('SIGTERM');
-      await system.start({ SENDENSE_MOUNT_IDLE_SECONDS: '5', SENDENSE_MOUNT_CLEANUP_INTERVAL_SECONDS: '1' });
-      const mounted = await mount(full);
-      const deadline = async (): Promise<number> => {
-        const { body } = await system.api<{ mounts: RestoreMountResponse[] }>('GET', '/restore/mounts');
-        return Date.parse(body.mounts.find(({ mount_id }) => mount_id === mounted.mount_id)?.expires_at ?? '');
-      };
-      const first = Date.parse(mounted.expires_at ?? '');
-      await until('its use to put its end off', async () => {
-        expect(await textOf(mounted, '/etc/hostname')).toBe('guest\n');
-        return (await deadline()) > first;
-      });
-      await until(
-        'the mount to expire',
-        async () => (await system.api('GET', `/restore/mounts?status=released`)).status === 200 && (await system.mountRemains()).length === 0,
-      );
-      expect(await client.problem('GET', `/restore/${mounted.mount_id}/files`)).toMatchObject({ status: 410, code: 'mount_expired' });
-      const status = await until('the cleanup to report it', async () => {
-        const { body } = await system.api<{ last_run: { failures: string[] } | null }>('GET', '/restore/cleanup-status');
-        return body.last_run !== null ? body : null;
-      });
-      expect(status).toMatchObject({ interval_seconds: 1, idle_limit_seconds: 5, last_run: { failures: [] } });
-      await system.kill('SIGTERM');
-      await system.start();
+  it('ends when nobody has used it for long, and each use puts that off', async () => {
+    await system.kill('SIGTERM');
+    await system.start({ SENDENSE_MOUNT_IDLE_SECONDS: '5', SENDENSE_MOUNT_CLEANUP_INTERVAL_SECONDS: '1' });
+    const mounted = await mount(full);
+    const deadline = async (): Promise<number> => {
+      const { body } = await system.api<{ mounts: RestoreMountResponse[] }>('GET', '/restore/mounts');
+      return Date.parse(body.mounts.find(({ mount_id }) => mount_id === mounted.mount_id)?.expires_at ?? '');
+    };
+    const first = Date.parse(mounted.expires_at ?? '');
+    await until('its use to put its end off', async () => {
+      expect(await textOf(mounted, '/etc/hostname')).toBe('guest\n');
+      return (await deadline()) > first;
     });
+    await until(
+      'the mount to expire',
+      async () => (await system.api('GET', `/restore/mounts?status=released`)).status === 200 && (await system.mountRemains()).length === 0,
+    );
+    expect(await client.problem('GET', `/restore/${mounted.mount_id}/files`)).toMatchObject({ status: 410, code: 'mount_expired' });
+    const status = await until('the cleanup to report it', async () => {
+      const { body } = await system.api<{ last_run: { failures: string[] } | null }>('GET', '/restore/cleanup-status');
+      return body.last_run !== null ? body : null;
+    });
+    expect(status).toMatchObject({ interval_seconds: 1, idle_limit_seconds: 5, last_run: { failures: [] } });
+    await system.kill('SIGTERM');
+    await system.start();
   });
 
-  inLongProof(() => {
-    it('stands aside for what is mounted by others below its folder, and removes what is nobody else’s', async () => {
-      const mounted = await mount(full);
-      const foreign = join(system.directory, 'foreign.raw');
-      await copyFile('/dev/null', foreign);
-      await run('truncate', ['-s', '1M', foreign]);
-      const { stdout } = await run('losetup', ['--find', '--show', foreign]);
-      await system.kill('SIGKILL');
-      await system.start();
-      await unmount(mounted);
-      const { stdout: devices } = await run('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE']);
-      expect(devices).toContain(foreign);
-      await run('losetup', ['--detach', stdout.trim()]);
-    });
+  it('stands aside for what is mounted by others below its folder, and removes what is nobody else’s', async () => {
+    const mounted = await mount(full);
+    const foreign = join(system.directory, 'foreign.raw');
+    await copyFile('/dev/null', foreign);
+    await run('truncate', ['-s', '1M', foreign]);
+    const { stdout } = await run('losetup', ['--find', '--show', foreign]);
+    await system.kill('SIGKILL');
+    await system.start();
+    await unmount(mounted);
+    const { stdout: devices } = await run('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE']);
+    expect(devices).toContain(foreign);
+    await run('losetup', ['--detach', stdout.trim()]);
   });
 });
 
