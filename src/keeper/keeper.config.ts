@@ -1,9 +1,9 @@
 import { AbsolutePath, AbsolutePaths, IntegerBetween, OneOf } from '../lib/config/config-rules.js';
-import type { LoadableConfig } from '../lib/config/load-config.js';
+import { FixedConfig } from '../lib/config/load-config.js';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../lib/logging/logger.js';
 
 /** The keeper's validated configuration; names in file and environment follow HubConfig. It takes nothing from the hub. */
-export class KeeperConfig implements LoadableConfig {
+export class KeeperConfig extends FixedConfig {
   /** The repositories whose restore points it locks. */
   @AbsolutePaths() readonly repositories: readonly string[] = [];
   /** Belongs to the keeper alone: it holds the longest locks that it has seen, and its clock. */
@@ -17,16 +17,4 @@ export class KeeperConfig implements LoadableConfig {
 
   @OneOf(...LOG_LEVELS) readonly logLevel: LogLevel = 'info';
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
-
-  pathsInDataDirectory(): Readonly<Record<string, string>> {
-    return {};
-  }
-
-  secretFields(): readonly string[] {
-    return [];
-  }
-
-  reloadableFields(): readonly string[] {
-    return [];
-  }
 }

@@ -1,9 +1,9 @@
 import { AbsolutePath, Host, IntegerBetween, OneOf } from '../lib/config/config-rules.js';
-import type { LoadableConfig } from '../lib/config/load-config.js';
+import { FixedConfig } from '../lib/config/load-config.js';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../lib/logging/logger.js';
 
 /** The tunnel server's validated configuration; names in file and environment follow HubConfig. It runs under its own account, so it has its own file. */
-export class TunnelServerConfig implements LoadableConfig {
+export class TunnelServerConfig extends FixedConfig {
   /** The same directory as the hub's. */
   @AbsolutePath() readonly tunnelDirectory: string = '/var/lib/sendense/tunnel';
   @Host() readonly tunnelListenHost: string = '0.0.0.0';
@@ -12,16 +12,4 @@ export class TunnelServerConfig implements LoadableConfig {
 
   @OneOf(...LOG_LEVELS) readonly logLevel: LogLevel = 'info';
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
-
-  pathsInDataDirectory(): Readonly<Record<string, string>> {
-    return {};
-  }
-
-  secretFields(): readonly string[] {
-    return [];
-  }
-
-  reloadableFields(): readonly string[] {
-    return [];
-  }
 }

@@ -13,6 +13,21 @@ export interface LoadableConfig {
   reloadableFields(): readonly string[];
 }
 
+/** Settings without secrets and without paths below a data directory, none of which changes while the program runs. */
+export abstract class FixedConfig implements LoadableConfig {
+  pathsInDataDirectory(): Readonly<Record<string, string>> {
+    return {};
+  }
+
+  secretFields(): readonly string[] {
+    return [];
+  }
+
+  reloadableFields(): readonly string[] {
+    return [];
+  }
+}
+
 /** The configuration is invalid. Every problem has its own line, without the values of secret fields. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
