@@ -19,7 +19,7 @@ export function runMounts(configFile?: string): void {
 async function start(config: MountsConfig): Promise<RunningService> {
   const log = loggerFor('Mounts');
   if (process.getuid?.() !== 0) throw new Error('the mount helper mounts file systems, so it must run as root');
-  // Neither root's nor a fixed account: a hub may run as any.
+  // A hub may run as any account; the owner of its data directory is the one that may connect.
   const { uid, gid } = statSync(config.hubDataDirectory);
   mkdirSync(dirname(config.mountHelperSocket), { recursive: true });
   const directories = { directory: config.mountsDirectory, credentialsDirectory: config.mountCredentialsDirectory };

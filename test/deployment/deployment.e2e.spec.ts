@@ -263,7 +263,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       ] as const;
       expect(await hub.try(other)).toMatchObject({ exitCode: 1 });
 
-      // In place of the kernel's client: any file system that the helper mounts, in its own mount namespace.
+      // A tmpfs stands in for a share, which needs a server and a kernel that has NFS.
       const point = '/var/lib/sendense-mounts/by-hand';
       await hub.run(['mkdir', point]);
       const helper = (await hub.run(['systemctl', 'show', '-P', 'MainPID', 'sendense-mounts'])).trim();

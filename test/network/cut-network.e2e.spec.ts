@@ -105,14 +105,14 @@ describe('a node behind a network', () => {
       expect((await client.eventTypes(backup_id)).filter((type) => type === 'TransferStalled').length).toBeGreaterThan(0);
       // Each disk once, and what was under way twice; had it started over there would be 8 MiB more at least.
       expect(((await hosts.bytesFromNode()) - before) / MIB).toBeLessThan((DATA_MIB + 5) * 1.06 + 4);
-      const told = await until('the hub to be told of it', async () => {
+      const change = await until('the hub to record that the connection is down', async () => {
         const { body } = await hosts.hub.api<{ events: { type: string; data: { number?: number; state?: string } }[] }>(
           'GET',
           `/audit/streams/node-${hosts.nodeId}?limit=200`,
         );
         return body.events.find(({ type, data }) => type === 'NodeTunnelChanged' && data.number === down.number);
       });
-      expect(told.data.state).toBe('down');
+      expect(change.data.state).toBe('down');
       await requireNothingHeld();
     });
   });

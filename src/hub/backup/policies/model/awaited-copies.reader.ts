@@ -17,18 +17,13 @@ export interface AwaitedCopy {
   readonly failures: number;
 }
 
-interface RuleOfPolicy {
-  readonly policyId: string;
-  readonly rule: CopyRule;
-}
-
 /** Looks up the restore points that the rules of policies want copied, and that have no copy. */
 @Injectable()
 export class AwaitedCopiesReader {
   constructor(private readonly dataSource: DataSource) {}
 
   /** Those to be copied now: without a copy under way, and without one that failed just now. Oldest first. */
-  async due({ policyId, rule }: RuleOfPolicy, now: number, most: number): Promise<readonly AwaitedCopy[]> {
+  async due(policyId: string, rule: CopyRule, now: number, most: number): Promise<readonly AwaitedCopy[]> {
     return this.dataSource.query<AwaitedCopy[]>(
       `select backup.backup_id, count(failed.copy_id)::integer as failures
          from backups backup
@@ -44,7 +39,7 @@ export class AwaitedCopiesReader {
   }
 
   /** How many copies of the policy are under way there. */
-  async underWay({ policyId, rule }: RuleOfPolicy): Promise<number> {
+  async underWay(policyId: string, rule: CopyRule): Promise<number> {
     const [row] = await this.dataSource.query<{ count: number }[]>(
       `select count(*)::integer as count from copies where repository_id = $1 and policy_id = $2 and status in ('pending', 'running')`,
       [rule.repository_id, policyId],

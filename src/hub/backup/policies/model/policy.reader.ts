@@ -42,10 +42,11 @@ export class PolicyReader {
 
   async factsFor(policyId: string, { repository_id, copies = [] }: PolicySettings, at: string): Promise<PolicyFacts> {
     const others = (await this.all()).filter(({ policy_id }) => policy_id !== policyId).map(({ settings }) => settings);
-    const repository_exists = await this.dataSource.getRepository(RepositoryReadModel).existsBy({ repository_id });
     const targets = copies.map((rule) => rule.repository_id);
-    const known = await this.dataSource.getRepository(RepositoryReadModel).findBy({ repository_id: In(targets) });
-    const unknown_copy_targets = targets.filter((id) => !known.some((repository) => repository.repository_id === id));
+    const repositories = await this.dataSource.getRepository(RepositoryReadModel).findBy({ repository_id: In([repository_id, ...targets]) });
+    const known = new Set(repositories.map((repository) => repository.repository_id));
+    const repository_exists = known.has(repository_id);
+    const unknown_copy_targets = targets.filter((id) => !known.has(id));
     const blackouts = await this.dataSource.getRepository(BlackoutReadModel).find({ select: { blackout_id: true } });
     return { vms: await this.vms(), others, repository_exists, unknown_copy_targets, blackout_ids: blackouts.map(({ blackout_id }) => blackout_id), at };
   }

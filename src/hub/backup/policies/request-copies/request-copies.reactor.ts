@@ -69,9 +69,9 @@ export class RequestCopiesReactor implements OnApplicationBootstrap, OnModuleDes
   }
 
   private async requestBy(policyId: string, rule: CopyRule): Promise<void> {
-    const room = AHEAD - (await this.copies.underWay({ policyId, rule }));
+    const room = AHEAD - (await this.copies.underWay(policyId, rule));
     if (room <= 0) return;
-    for (const due of await this.copies.due({ policyId, rule }, this.clock.now().getTime(), room)) {
+    for (const due of await this.copies.due(policyId, rule, this.clock.now().getTime(), room)) {
       if (this.work.isStopping()) return;
       await this.request(policyId, rule, due);
     }
