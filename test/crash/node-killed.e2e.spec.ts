@@ -190,15 +190,17 @@ describe('processes that are killed in mid-transfer', () => {
     });
   });
 
-  it('is right when the node is killed while it takes its snapshot', async () => {
-    await system.slowCopies(null);
-    const jobs = join(system.hub.dataDirectory, 'local-node', 'jobs');
-    const asked = system.request('incremental');
-    await until('the node to take the job on', async () => existsSync(jobs) && (await readdir(jobs)).length > 0);
-    await system.killNode();
-    const answer = await asked;
-    expect(answer?.status).toBe(202);
-    await completes(answer?.body.backup_id ?? '');
+  inLongProof(() => {
+    it('is right when the node is killed while it takes its snapshot', async () => {
+      await system.slowCopies(null);
+      const jobs = join(system.hub.dataDirectory, 'local-node', 'jobs');
+      const asked = system.request('incremental');
+      await until('the node to take the job on', async () => existsSync(jobs) && (await readdir(jobs)).length > 0);
+      await system.killNode();
+      const answer = await asked;
+      expect(answer?.status).toBe(202);
+      await completes(answer?.body.backup_id ?? '');
+    });
   });
 
   inLongProof(() => {
@@ -218,17 +220,16 @@ describe('processes that are killed in mid-transfer', () => {
     });
   });
 
-  it.each(IS_LONG ? (['full', 'incremental'] as const) : (['incremental'] as const))(
-    'discards what was begun of a %s that is cancelled while the node is dead',
-    async (type) => {
+  inLongProof(() => {
+    it.each(['full', 'incremental'] as const)('discards what was begun of a %s that is cancelled while the node is dead', async (type) => {
       const backupId = await begin(type);
       await system.killNode();
       const answer = await system.hub.api<BackupView>('POST', `/backups/${backupId}/cancel`);
       expect([answer.status, answer.body.status]).toEqual([202, 'cancelled']);
       await system.becomesQuiet();
       expect(await system.eventsOf(backupId)).toEqual(expect.arrayContaining(['BackupCancelled', 'BackupUndone', 'ChangeTrackingSettled']));
-    },
-  );
+    });
+  });
 
   it('leaves a chain that goes on, and the rows of a fold from zero in every read model, after all that', async () => {
     await system.slowCopies(null);

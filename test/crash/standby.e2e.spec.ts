@@ -5,6 +5,7 @@ import { HubPair } from '../support/hub-pair.js';
 import { signalPid, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { requireTools } from '../support/require-tools.js';
+import { inLongProof } from '../support/long-proof.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd');
 
@@ -80,22 +81,24 @@ describe('a pair of hubs', () => {
     await pair.untilCovered(second);
   });
 
-  it('refuses what a hub does that was frozen and wakes up, and ends it', async () => {
-    const [first, second] = pair.hubs;
-    signalPid(second.hubPid, 'SIGSTOP');
-    // Reaches the frozen hub, which reads it when it wakes up.
-    const late = second.api<{ code: string }>('POST', '/repositories', { name: 'late', type: 'local', path: join(second.directory, 'repository') }).then(
-      ({ status, body }) => `${status} ${body.code}`,
-      () => 'cut',
-    );
-    await pair.untilRole(first, 'active');
-    await pair.client(first).backUp(VM, repositoryId, 'incremental');
-    signalPid(second.hubPid, 'SIGCONT');
-    expect(['503 hub_superseded', '503 storage_unavailable', 'cut']).toContain(await late);
-    expect(await second.ended()).toBe(1);
-    expect(second.log()).toContain('no longer the active one');
-    const { body } = await first.api<{ repositories: { name: string }[] }>('GET', '/repositories');
-    expect(body.repositories.map(({ name }) => name)).toEqual(['shared']);
-    expect((await readdir(first.repositoryPath)).length).toBeGreaterThan(0);
+  inLongProof(() => {
+    it('refuses what a hub does that was frozen and wakes up, and ends it', async () => {
+      const [first, second] = pair.hubs;
+      signalPid(second.hubPid, 'SIGSTOP');
+      // Reaches the frozen hub, which reads it when it wakes up.
+      const late = second.api<{ code: string }>('POST', '/repositories', { name: 'late', type: 'local', path: join(second.directory, 'repository') }).then(
+        ({ status, body }) => `${status} ${body.code}`,
+        () => 'cut',
+      );
+      await pair.untilRole(first, 'active');
+      await pair.client(first).backUp(VM, repositoryId, 'incremental');
+      signalPid(second.hubPid, 'SIGCONT');
+      expect(['503 hub_superseded', '503 storage_unavailable', 'cut']).toContain(await late);
+      expect(await second.ended()).toBe(1);
+      expect(second.log()).toContain('no longer the active one');
+      const { body } = await first.api<{ repositories: { name: string }[] }>('GET', '/repositories');
+      expect(body.repositories.map(({ name }) => name)).toEqual(['shared']);
+      expect((await readdir(first.repositoryPath)).length).toBeGreaterThan(0);
+    });
   });
 });

@@ -9,7 +9,7 @@ import { until } from '../support/hub-system.js';
 import { startTestPostgres } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 import { TestEventStore } from '../support/test-event-store.js';
-import { inLongProof } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 
 const DEMO = resolve(import.meta.dirname, '../../dist/demo/demo.js');
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdkit', 'nbdcopy', 'nbdinfo', 'curl');
@@ -37,7 +37,7 @@ describe('the demo', () => {
   });
 
   it('proves a full and an incremental, leaves a hub on which its examples work, and tells how to remove it all', async () => {
-    begin({ DATABASE_URL: undefined }, '--keep', '--days', '10');
+    begin({ DATABASE_URL: undefined }, '--keep', '--days', IS_LONG ? '10' : '0');
     const status = await ended();
     expect({ status, output }).toMatchObject({ status: 0, output: expect.stringContaining('Both restore points contain exactly what the disks held.') });
     expect(output.match(/^ {3}PASS (full|incremental) +(data|system)\.qcow2 .* identical, file system clean/gm)).toHaveLength(4);
@@ -48,10 +48,12 @@ describe('the demo', () => {
     const mounts = !output.includes('NOT SHOWN: ');
     if (mounts) expect(output.match(/^ {3}PASS (app\.log|accounts\.db) downloaded: identical to what the source held/gm)).toHaveLength(2);
     expect(await guestMountsBelow(temporary)).toEqual([]);
-    const [, left = ''] =
-      /^Of 10 restore points (\d) are left; each holds exactly what the disk held that evening, and passes verification\.$/m.exec(output) ?? [];
-    expect(output.match(/^ {3}PASS +\d\d \w{3} +(full|incremental) /gm)).toHaveLength(Number(left));
-    expect(output.match(/^ {3}\w{3} \d\d \w{3} +incremental .* removed \d\d \w{3}; merged into \d\d \w{3}/gm)?.length).toBeGreaterThan(0);
+    if (IS_LONG) {
+      const [, left = ''] =
+        /^Of 10 restore points (\d) are left; each holds exactly what the disk held that evening, and passes verification\.$/m.exec(output) ?? [];
+      expect(output.match(/^ {3}PASS +\d\d \w{3} +(full|incremental) /gm)).toHaveLength(Number(left));
+      expect(output.match(/^ {3}\w{3} \d\d \w{3} +incremental .* removed \d\d \w{3}; merged into \d\d \w{3}/gm)?.length).toBeGreaterThan(0);
+    }
 
     const examples = linesAfter('Commands to try, in this order:', 'To stop it');
     // And a mount that is left standing, which ending the demo has to take away.

@@ -225,21 +225,23 @@ describe('a node', () => {
     });
   });
 
-  it('gets a new key and a new token in mid-transfer, and the old ones count no more', async () => {
-    const old = { token: await node.token(), fingerprint: (await nodeNow()).enrolment?.public_key_fingerprint };
-    const slowly = { vm_name: 'web1', repository_id: repository, backup_type: 'full', bandwidth_limit_bps: 300_000 };
-    const { backup_id } = (await system.api<{ backup_id: string }>('POST', '/backups', slowly)).body;
-    await until('the transfer to be under way', async () => (await client.eventTypes(backup_id)).includes('SnapshotTaken'));
-    const { status, body } = await system.api<RotatedKeysDto>('POST', `/nodes/${nodeId}/rotate-keys`, {});
-    expect({ status, completed: body.completed }).toEqual({ status: 200, completed: true });
-    expect(body.public_key_fingerprint).not.toBe(old.fingerprint);
-    expect(await node.token()).not.toBe(old.token);
-    expect((await keys()).match(new RegExp(`node:${nodeId}`, 'g'))).toHaveLength(1);
-    expect(await signedCall(old.token, nodeId, `/telemetry/backup/${nodeId}`, reportOf(nodeId))).toEqual({ status: 401, code: 'signature_invalid' });
-    await until('one token to be left at the hub', async () => (await readdir(join(system.dataDirectory, 'node-tokens'))).length === 1);
-    const after = await client.atRest(backup_id);
-    expect(after).toMatchObject({ status: 'completed', error: null });
-    await requireSameContent((await vm.copyTo(join(system.directory, 'copies'))).get('disk0.qcow2') ?? '', after.disk_results[0]?.qcow2_path ?? '');
+  inLongProof(() => {
+    it('gets a new key and a new token in mid-transfer, and the old ones count no more', async () => {
+      const old = { token: await node.token(), fingerprint: (await nodeNow()).enrolment?.public_key_fingerprint };
+      const slowly = { vm_name: 'web1', repository_id: repository, backup_type: 'full', bandwidth_limit_bps: 300_000 };
+      const { backup_id } = (await system.api<{ backup_id: string }>('POST', '/backups', slowly)).body;
+      await until('the transfer to be under way', async () => (await client.eventTypes(backup_id)).includes('SnapshotTaken'));
+      const { status, body } = await system.api<RotatedKeysDto>('POST', `/nodes/${nodeId}/rotate-keys`, {});
+      expect({ status, completed: body.completed }).toEqual({ status: 200, completed: true });
+      expect(body.public_key_fingerprint).not.toBe(old.fingerprint);
+      expect(await node.token()).not.toBe(old.token);
+      expect((await keys()).match(new RegExp(`node:${nodeId}`, 'g'))).toHaveLength(1);
+      expect(await signedCall(old.token, nodeId, `/telemetry/backup/${nodeId}`, reportOf(nodeId))).toEqual({ status: 401, code: 'signature_invalid' });
+      await until('one token to be left at the hub', async () => (await readdir(join(system.dataDirectory, 'node-tokens'))).length === 1);
+      const after = await client.atRest(backup_id);
+      expect(after).toMatchObject({ status: 'completed', error: null });
+      await requireSameContent((await vm.copyTo(join(system.directory, 'copies'))).get('disk0.qcow2') ?? '', after.disk_results[0]?.qcow2_path ?? '');
+    });
   });
 
   inLongProof(() => {

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
 import { HubLease, NO_HUB } from '../../src/hub/store/postgres/hub-lease.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const CLI = join(import.meta.dirname, '../../dist/src/cli/main.cli.js');
@@ -84,24 +85,26 @@ describe('sendense events copy', () => {
     expect(again.stdout).toContain(result.ledger_root);
   });
 
-  it('refuses stores that a hub uses, and places that are no store, before anything is changed', async () => {
-    const lock = await HubLease.acquire({ databaseUrl: from.databaseUrl, hub: NO_HUB, log: { log: () => undefined, warn: () => undefined } });
-    try {
-      expect(await copy(...files(), '--json')).toMatchObject({ code: 1, stdout: expect.stringContaining('hub_already_running') });
-    } finally {
-      await lock.release();
-    }
-    const url = new URL(to.databaseUrl);
-    url.password = 'open';
-    const open = await copy('--from', join(directory, 'from.url'), '--to', url.toString());
-    expect(open).toMatchObject({ code: 2, stderr: expect.stringContaining('put the URL in a file') });
-    expect(open.stderr).not.toContain('open@');
-    for (const [place, message] of [
-      ['mysql://localhost/x', /does not name a store/],
-      [join(directory, 'none'), /neither "hub", a URL nor a readable file/],
-      [join(directory, 'from.url'), /the same store/],
-    ] as const) {
-      expect(await copy('--from', join(directory, 'from.url'), '--to', place)).toMatchObject({ code: 2, stderr: expect.stringMatching(message) });
-    }
+  inLongProof(() => {
+    it('refuses stores that a hub uses, and places that are no store, before anything is changed', async () => {
+      const lock = await HubLease.acquire({ databaseUrl: from.databaseUrl, hub: NO_HUB, log: { log: () => undefined, warn: () => undefined } });
+      try {
+        expect(await copy(...files(), '--json')).toMatchObject({ code: 1, stdout: expect.stringContaining('hub_already_running') });
+      } finally {
+        await lock.release();
+      }
+      const url = new URL(to.databaseUrl);
+      url.password = 'open';
+      const open = await copy('--from', join(directory, 'from.url'), '--to', url.toString());
+      expect(open).toMatchObject({ code: 2, stderr: expect.stringContaining('put the URL in a file') });
+      expect(open.stderr).not.toContain('open@');
+      for (const [place, message] of [
+        ['mysql://localhost/x', /does not name a store/],
+        [join(directory, 'none'), /neither "hub", a URL nor a readable file/],
+        [join(directory, 'from.url'), /the same store/],
+      ] as const) {
+        expect(await copy('--from', join(directory, 'from.url'), '--to', place)).toMatchObject({ code: 2, stderr: expect.stringMatching(message) });
+      }
+    });
   });
 });

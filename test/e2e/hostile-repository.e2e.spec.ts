@@ -24,7 +24,7 @@ const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcop
 const ROOT = resolve(import.meta.dirname, '../..');
 const MIB = 1024 * 1024;
 const SECRET = 'TOP-SECRET-OF-THE-HOST';
-const VARIANTS = times(6, 1_000);
+const VARIANTS = times(3, 1_000);
 /** Imported at a time. */
 const BATCH = 50;
 /** An image may say that it is larger than any disk. */

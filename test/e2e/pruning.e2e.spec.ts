@@ -11,7 +11,7 @@ import type { RestoreExportResponse } from '../../src/hub/restore/restore-export
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
-import { casesOf } from '../support/long-proof.js';
+import { casesOf, inLongProof } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
@@ -148,17 +148,19 @@ describe('pruning', () => {
     await requireIntact(2, 4, 5);
   });
 
-  it('waits while a restore point of the chain is exported', async () => {
-    await backUp('full');
-    await backUp('incremental');
-    await backUp('incremental');
-    const { status, body } = await system.api<RestoreExportResponse>('POST', '/restore/exports', { backup_id: idOf(2), disk_index: 0, mode: 'read_only' });
-    expect(status).toBe(201);
-    await prune([1]);
-    await until('the hub to say that it waits', async () => system.log().includes(`restore export ${body.export_id}`));
-    expect((await chain()).pruning).toEqual([idOf(1)]);
-    expect((await system.api('DELETE', `/restore/exports/${body.export_id}`)).status).toBeLessThan(300);
-    await requireIntact(0, 2);
+  inLongProof(() => {
+    it('waits while a restore point of the chain is exported', async () => {
+      await backUp('full');
+      await backUp('incremental');
+      await backUp('incremental');
+      const { status, body } = await system.api<RestoreExportResponse>('POST', '/restore/exports', { backup_id: idOf(2), disk_index: 0, mode: 'read_only' });
+      expect(status).toBe(201);
+      await prune([1]);
+      await until('the hub to say that it waits', async () => system.log().includes(`restore export ${body.export_id}`));
+      expect((await chain()).pruning).toEqual([idOf(1)]);
+      expect((await system.api('DELETE', `/restore/exports/${body.export_id}`)).status).toBeLessThan(300);
+      await requireIntact(0, 2);
+    });
   });
 
   it.each(

@@ -28,6 +28,7 @@ import { isSignedWith, parseSignature } from '../../lib/signed-calls/call-signat
 import type { NodeJobReport, NodeSettleBackup, NodeStartBackup } from '../../contract/backup-job.js';
 import { changeIdOf } from '../../contract/change-id.js';
 import type { NodeVmList } from '../../contract/vm-list.js';
+import { inLongProof } from '../../../test/support/long-proof.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo', 'nbdkit');
 
@@ -228,35 +229,37 @@ describe('a backup fails because of', () => {
     expectNothingLeft();
   });
 
-  it('a node without space for its own files: reported at once, or when space runs out during a copy, and nothing is left behind', async () => {
-    await node.kill('SIGTERM');
-    const small = await mountSmallFileSystem(join(home, 'data'), 3);
-    if (small === null) return;
-    try {
-      await node.start();
-      const vm = makeVm('vm', { 'a.qcow2': 48 });
-      write(vm, 'a.qcow2', 'write -P 1 0 48M');
-      const fill = join(home, 'data/fill');
-      const fillUp = (): unknown => spawnSync('dd', ['if=/dev/zero', `of=${fill}`, 'bs=4k'], { stdio: 'ignore' });
+  inLongProof(() => {
+    it('a node without space for its own files: reported at once, or when space runs out during a copy, and nothing is left behind', async () => {
+      await node.kill('SIGTERM');
+      const small = await mountSmallFileSystem(join(home, 'data'), 3);
+      if (small === null) return;
+      try {
+        await node.start();
+        const vm = makeVm('vm', { 'a.qcow2': 48 });
+        write(vm, 'a.qcow2', 'write -P 1 0 48M');
+        const fill = join(home, 'data/fill');
+        const fillUp = (): unknown => spawnSync('dd', ['if=/dev/zero', `of=${fill}`, 'bs=4k'], { stdio: 'ignore' });
 
-      fillUp();
-      const body = startBody(vm, ['a.qcow2'], null, ['nbd://127.0.0.1:1/x'], 48 * MIB);
-      expect(await node.post('/backup/start', body)).toMatchObject({ status: 507, body: { code: 'node_storage_full' } });
-      expectNothingLeft();
-      rmSync(fill);
+        fillUp();
+        const body = startBody(vm, ['a.qcow2'], null, ['nbd://127.0.0.1:1/x'], 48 * MIB);
+        expect(await node.post('/backup/start', body)).toMatchObject({ status: 507, body: { code: 'node_storage_full' } });
+        expectNothingLeft();
+        rmSync(fill);
 
-      const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
-      await until(async () => (await job.report()).status === 'running' && processesOf('main.copy.js').length > 0);
-      fillUp();
-      for (const pid of processesOf('main.copy.js')) process.kill(pid, 'SIGTERM');
-      expect(await job.ended()).toMatchObject({ status: 'failed', error: { code: 'node_storage_full' } });
-      expectNothingLeft();
-      rmSync(fill);
-      expect((await backUp(vm, ['a.qcow2'], null)).report).toMatchObject({ status: 'completed' });
-    } finally {
-      await node.kill('SIGKILL');
-      await small.remove();
-    }
+        const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
+        await until(async () => (await job.report()).status === 'running' && processesOf('main.copy.js').length > 0);
+        fillUp();
+        for (const pid of processesOf('main.copy.js')) process.kill(pid, 'SIGTERM');
+        expect(await job.ended()).toMatchObject({ status: 'failed', error: { code: 'node_storage_full' } });
+        expectNothingLeft();
+        rmSync(fill);
+        expect((await backUp(vm, ['a.qcow2'], null)).report).toMatchObject({ status: 'completed' });
+      } finally {
+        await node.kill('SIGKILL');
+        await small.remove();
+      }
+    });
   });
 
   it('a missing tool', async () => {
@@ -334,17 +337,19 @@ describe('a job', () => {
     expectNothingLeft();
   });
 
-  it('is stopped and removed at the next start if its record is lost', async () => {
-    const vm = makeVm('vm', { 'a.qcow2': 48 });
-    write(vm, 'a.qcow2', 'write -P 1 0 48M');
-    const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
-    await until(async () => (await job.report()).status === 'running' && processesOf('main.copy.js').length > 0);
-    await node.kill('SIGKILL');
-    rmSync(join(home, 'data/jobs', job.body.job_id), { recursive: true });
-    await node.start();
-    expectNothingLeft();
-    expect(await settle(vm, { jobId: job.body.job_id }, 'discarded', [])).toMatchObject({ status: 200 });
-    expect(bitmaps(vm, 'a.qcow2')).toEqual([]);
+  inLongProof(() => {
+    it('is stopped and removed at the next start if its record is lost', async () => {
+      const vm = makeVm('vm', { 'a.qcow2': 48 });
+      write(vm, 'a.qcow2', 'write -P 1 0 48M');
+      const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
+      await until(async () => (await job.report()).status === 'running' && processesOf('main.copy.js').length > 0);
+      await node.kill('SIGKILL');
+      rmSync(join(home, 'data/jobs', job.body.job_id), { recursive: true });
+      await node.start();
+      expectNothingLeft();
+      expect(await settle(vm, { jobId: job.body.job_id }, 'discarded', [])).toMatchObject({ status: 200 });
+      expect(bitmaps(vm, 'a.qcow2')).toEqual([]);
+    });
   });
 });
 

@@ -9,7 +9,6 @@ import { requireCondition, requireTools } from '../support/require-tools.js';
 import { seeded } from '../support/seeded.js';
 import { mountSmallFileSystem } from '../support/small-file-system.js';
 import { TwoHosts } from '../support/two-hosts.js';
-import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(400_000);
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
@@ -90,89 +89,81 @@ describe('a node behind a network', () => {
     await requireNothingHeld();
   });
 
-  inLongProof(() => {
-    it('goes on where it was after the cable was out until both ends had given up', async () => {
-      const before = await hosts.bytesFromNode();
-      const { backup_id } = await underWay();
-      const known = (await hosts.transitions()).length;
-      await hosts.pullCable();
-      const down = await until('the tunnel to be down', async () => (await hosts.transitions()).slice(known).find(({ state }) => state === 'down'), 120_000);
-      await until('the hub to see it', async () => (await hosts.node()).state === 'unreachable');
-      expect((await hosts.node()).tunnel).toMatchObject({ state: 'unknown', connections: { wanted: 2, up: 0 } });
-      await hosts.plugCable();
-      const backup = await client.atRest(backup_id);
-      await requireRestorable(backup);
-      expect((await client.eventTypes(backup_id)).filter((type) => type === 'TransferStalled').length).toBeGreaterThan(0);
-      // Each disk once, and what was under way twice; had it started over there would be 8 MiB more at least.
-      expect(((await hosts.bytesFromNode()) - before) / MIB).toBeLessThan((DATA_MIB + 5) * 1.06 + 4);
-      const change = await until('the hub to record that the connection is down', async () => {
-        const { body } = await hosts.hub.api<{ events: { type: string; data: { number?: number; state?: string } }[] }>(
-          'GET',
-          `/audit/streams/node-${hosts.nodeId}?limit=200`,
-        );
-        return body.events.find(({ type, data }) => type === 'NodeTunnelChanged' && data.number === down.number);
-      });
-      expect(change.data.state).toBe('down');
-      await requireNothingHeld();
+  it('goes on where it was after the cable was out until both ends had given up', async () => {
+    const before = await hosts.bytesFromNode();
+    const { backup_id } = await underWay();
+    const known = (await hosts.transitions()).length;
+    await hosts.pullCable();
+    const down = await until('the tunnel to be down', async () => (await hosts.transitions()).slice(known).find(({ state }) => state === 'down'), 120_000);
+    await until('the hub to see it', async () => (await hosts.node()).state === 'unreachable');
+    expect((await hosts.node()).tunnel).toMatchObject({ state: 'unknown', connections: { wanted: 2, up: 0 } });
+    await hosts.plugCable();
+    const backup = await client.atRest(backup_id);
+    await requireRestorable(backup);
+    expect((await client.eventTypes(backup_id)).filter((type) => type === 'TransferStalled').length).toBeGreaterThan(0);
+    // Each disk once, and what was under way twice; had it started over there would be 8 MiB more at least.
+    expect(((await hosts.bytesFromNode()) - before) / MIB).toBeLessThan((DATA_MIB + 5) * 1.06 + 4);
+    const change = await until('the hub to record that the connection is down', async () => {
+      const { body } = await hosts.hub.api<{ events: { type: string; data: { number?: number; state?: string } }[] }>(
+        'GET',
+        `/audit/streams/node-${hosts.nodeId}?limit=200`,
+      );
+      return body.events.find(({ type, data }) => type === 'NodeTunnelChanged' && data.number === down.number);
     });
+    expect(change.data.state).toBe('down');
+    await requireNothingHeld();
   });
 
   // Two deployed hosts have it in every run.
-  inLongProof(() => {
-    it('outlasts the restart of the hub, of the tunnel server and of its own programs in mid-transfer', async () => {
-      const { backup_id } = await underWay(repository, 'full', 4 * MIB);
-      await hosts.hub.kill('SIGKILL');
-      await hosts.hub.launch();
-      await hosts.kill('tunnel-server', 'SIGKILL');
-      await hosts.startTunnelServer();
-      await hosts.kill('tunnel', 'SIGKILL');
-      hosts.startTunnel();
-      await hosts.kill('node', 'SIGKILL');
-      hosts.startNode();
-      await requireRestorable(await client.atRest(backup_id));
-      await requireNothingHeld();
-    });
+  it('outlasts the restart of the hub, of the tunnel server and of its own programs in mid-transfer', async () => {
+    const { backup_id } = await underWay(repository, 'full', 4 * MIB);
+    await hosts.hub.kill('SIGKILL');
+    await hosts.hub.launch();
+    await hosts.kill('tunnel-server', 'SIGKILL');
+    await hosts.startTunnelServer();
+    await hosts.kill('tunnel', 'SIGKILL');
+    hosts.startTunnel();
+    await hosts.kill('node', 'SIGKILL');
+    hosts.startNode();
+    await requireRestorable(await client.atRest(backup_id));
+    await requireNothingHeld();
   });
 
-  inLongProof(() => {
-    it('fails with the truth when it is away for too long, and the next run is right', async () => {
-      await hosts.hub.kill('SIGTERM');
-      await hosts.hub.launch({ SENDENSE_STALL_AFTER_SECONDS: '2', SENDENSE_FAIL_AFTER_SILENT_SECONDS: '6' });
-      await hosts.reachable();
-      const { backup_id } = await underWay();
-      await hosts.pullCable();
-      const failed = await until('the backup to fail', async () => {
-        const backup = await client.get(backup_id);
-        return backup.status === 'failed' ? backup : null;
-      });
-      expect(failed.error).toMatchObject({ code: expect.stringMatching(/node|silent/) });
-      await hosts.plugCable();
-      await client.atRest(backup_id);
-      await hosts.hub.kill('SIGTERM');
-      await hosts.hub.launch();
-      await hosts.reachable();
-      await requireNothingHeld();
-      await requireRestorable(await client.backUp('web1', repository, 'auto'));
-      await requireNothingHeld();
+  it('fails with the truth when it is away for too long, and the next run is right', async () => {
+    await hosts.hub.kill('SIGTERM');
+    await hosts.hub.launch({ SENDENSE_STALL_AFTER_SECONDS: '2', SENDENSE_FAIL_AFTER_SILENT_SECONDS: '6' });
+    await hosts.reachable();
+    const { backup_id } = await underWay();
+    await hosts.pullCable();
+    const failed = await until('the backup to fail', async () => {
+      const backup = await client.get(backup_id);
+      return backup.status === 'failed' ? backup : null;
     });
+    expect(failed.error).toMatchObject({ code: expect.stringMatching(/node|silent/) });
+    await hosts.plugCable();
+    await client.atRest(backup_id);
+    await hosts.hub.kill('SIGTERM');
+    await hosts.hub.launch();
+    await hosts.reachable();
+    await requireNothingHeld();
+    await requireRestorable(await client.backUp('web1', repository, 'auto'));
+    await requireNothingHeld();
   });
 
-  inLongProof(() => {
-    it('ends at once when the repository is full, and leaves nothing in it', async () => {
-      const small = await mountSmallFileSystem(join(hosts.hub.directory, 'small'), 32);
-      if (small === null) return;
-      try {
-        const full = await client.createRepository('small', small.path);
-        const before = await filesBelow(small.path);
-        const { backup_id } = await client.started('web1', full, 'full');
-        const backup = await client.atRest(backup_id);
-        expect({ status: backup.status, code: backup.error?.code }).toEqual({ status: 'failed', code: 'repository_full' });
-        expect(Object.keys(await filesBelow(small.path))).toEqual(Object.keys(before));
-        await requireNothingHeld();
-      } finally {
-        await small.remove();
-      }
-    });
+  it('ends at once when the repository is full, and leaves nothing in it', async () => {
+    const small = await mountSmallFileSystem(join(hosts.hub.directory, 'small'), 32);
+    if (small === null) return;
+    try {
+      const full = await client.createRepository('small', small.path);
+      const before = await filesBelow(small.path);
+      const { backup_id } = await client.started('web1', full, 'full');
+      const backup = await client.atRest(backup_id);
+      expect({ status: backup.status, code: backup.error?.code }).toEqual({ status: 'failed', code: 'repository_full' });
+      expect(Object.keys(await filesBelow(small.path))).toEqual(Object.keys(before));
+      await requireNothingHeld();
+    } finally {
+      await small.remove();
+    }
   });
 
   it('leaves nothing behind when its programs end', async () => {

@@ -10,7 +10,6 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { KillAtCall, type KillMoment } from '../support/kill-at-call.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';
-import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
@@ -24,7 +23,7 @@ let database: TestDatabase;
 let host: LibvirtHost;
 let system: HubSystem;
 let gates: ToolGates;
-let killer: KillAtCall | null = null;
+let killer: KillAtCall;
 let guest: LiveGuest | null;
 let backupId: string;
 let storage: string;
@@ -43,7 +42,7 @@ beforeAll(async () => {
   });
   failpointFile = join(system.directory, 'failpoint');
   gates = await ToolGates.create(join(system.directory, 'gates'));
-  if (IS_LONG) killer = await KillAtCall.create(join(system.directory, 'steps'), gates.path);
+  killer = await KillAtCall.create(join(system.directory, 'steps'), gates.path);
   await restart();
   guest = await LiveGuest.create(host, { name: 'original', disks: [{ target: 'vda', mib: 16, dataMib: 4 }], script: 'echo up and running' });
   if (guest === null) return;
@@ -60,7 +59,7 @@ afterAll(async () => {
 });
 
 async function restart(): Promise<void> {
-  await system.start({ PATH: killer === null ? gates.path : `${killer.path}:${gates.path}`, SENDENSE_FAILPOINT: `file:${failpointFile}` });
+  await system.start({ PATH: `${killer.path}:${gates.path}`, SENDENSE_FAILPOINT: `file:${failpointFile}` });
 }
 
 /** Has the hub kill itself at that event, to which the deed leads, and starts it again. */
@@ -112,7 +111,6 @@ async function requireTidy(): Promise<void> {
 
 /** Kills the node at a step of what it is asked for meanwhile. A new hub waits little before it starts the node anew. */
 async function withNodeKilled(step: { readonly call: number; readonly moment: KillMoment; readonly words: string }, act: () => Promise<void>): Promise<void> {
-  if (killer === null) throw new Error('this is of the long proof');
   await system.kill('SIGTERM');
   await restart();
   await killer.arm(await system.nodePid(), step.call, step.moment, step.words);
@@ -134,15 +132,11 @@ async function requireRestored(name: string): Promise<void> {
 describe('a VM restore', () => {
   it.each([
     'after:VmRestoreSentToNode:1',
-    ...(IS_LONG
-      ? [
-          'before:VmRestoreDiskPublished:1',
-          'after:VmRestoreCompleted:1',
-          'after:VmRestoreRequested:1',
-          'before:VmRestoreCompleted:1',
-          'before:VmRestoreCleanedUp:1',
-        ]
-      : []),
+    'before:VmRestoreDiskPublished:1',
+    'after:VmRestoreCompleted:1',
+    'after:VmRestoreRequested:1',
+    'before:VmRestoreCompleted:1',
+    'before:VmRestoreCleanedUp:1',
   ])('whose hub is killed %s is brought to its end by the next, and leaves nothing else', async (failpoint) => {
     if (guest === null) return;
     const name = `restored-${names++}`;
@@ -150,48 +144,42 @@ describe('a VM restore', () => {
     await requireRestored(name);
   });
 
-  inLongProof(() => {
-    it('whose node is killed while it copies is brought to its end by the next', async () => {
-      if (guest === null) return;
-      const name = `restored-${names++}`;
-      const gate = await gates.hold('qemu-img', 'convert');
-      await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
-      await gate.reached();
-      await killNode();
-      await gate.open();
-      await requireRestored(name);
-    });
+  it('whose node is killed while it copies is brought to its end by the next', async () => {
+    if (guest === null) return;
+    const name = `restored-${names++}`;
+    const gate = await gates.hold('qemu-img', 'convert');
+    await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
+    await gate.reached();
+    await killNode();
+    await gate.open();
+    await requireRestored(name);
   });
 
-  inLongProof(() => {
-    it.each(['list --all --uuid --name', '--size', 'convert', 'compare', 'metadata', 'define'])(
-      'whose node is killed at the step of "%s" is brought to its end by the next',
-      async (words) => {
-        if (guest === null) return;
-        for (const moment of ['before', 'during', 'after'] as const) {
-          const name = `restored-${names++}`;
-          await withNodeKilled({ call: 1, moment, words }, async () => {
-            await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
-            await requireRestored(name);
-          });
-        }
-      },
-    );
-  });
-
-  inLongProof(() => {
-    it('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
+  it.each(['list --all --uuid --name', '--size', 'convert', 'compare', 'metadata', 'define'])(
+    'whose node is killed at the step of "%s" is brought to its end by the next',
+    async (words) => {
       if (guest === null) return;
-      const name = `restored-${names++}`;
-      const gate = await gates.hold('qemu-img', 'convert');
-      const { body } = await system.api<RestoreJobResponse>('POST', '/restore/vms', { backup_id: backupId, name, storage_path: storage });
-      await gate.reached();
-      expect((await system.api('POST', `/restore/jobs/${body.job_id}/cancel`)).status).toBe(202);
-      await killNode();
-      await gate.open();
-      expect(await jobOf(name)).toMatchObject({ status: 'cancelled' });
-      await requireTidy();
-    });
+      for (const moment of ['before', 'during', 'after'] as const) {
+        const name = `restored-${names++}`;
+        await withNodeKilled({ call: 1, moment, words }, async () => {
+          await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
+          await requireRestored(name);
+        });
+      }
+    },
+  );
+
+  it('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
+    if (guest === null) return;
+    const name = `restored-${names++}`;
+    const gate = await gates.hold('qemu-img', 'convert');
+    const { body } = await system.api<RestoreJobResponse>('POST', '/restore/vms', { backup_id: backupId, name, storage_path: storage });
+    await gate.reached();
+    expect((await system.api('POST', `/restore/jobs/${body.job_id}/cancel`)).status).toBe(202);
+    await killNode();
+    await gate.open();
+    expect(await jobOf(name)).toMatchObject({ status: 'cancelled' });
+    await requireTidy();
   });
 });
 
@@ -218,42 +206,36 @@ describe('a boot check', () => {
     return found;
   }
 
-  inLongProof(() => {
-    it.each(['before:BootChecked:1', 'after:BootCheckStarted:1', 'after:BootChecked:1'])(
-      'whose hub is killed %s comes to its verdict, and leaves nothing',
-      async (failpoint) => {
-        if (guest === null) return;
-        const known = await verdicts();
-        await withHubKilled(failpoint, () => ask(`/backups/${backupId}/verify`, WANTED));
-        expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 1 } });
-      },
-    );
-  });
-
-  inLongProof(() => {
-    it.each(['--size', 'create --paused', 'resume', 'domstate', 'screenshot', 'destroy'])(
-      'whose node is killed at the step of "%s" is made once more, and leaves nothing',
-      async (words) => {
-        if (guest === null) return;
-        for (const moment of ['before', 'after'] as const) {
-          const known = await verdicts();
-          await withNodeKilled({ call: 1, moment, words }, async () => {
-            await ask(`/backups/${backupId}/verify`, WANTED);
-            expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted' } });
-          });
-        }
-      },
-    );
-  });
-
-  inLongProof(() => {
-    it('whose node is killed while the guest boots is made once more', async () => {
+  it.each(['before:BootChecked:1', 'after:BootCheckStarted:1', 'after:BootChecked:1'])(
+    'whose hub is killed %s comes to its verdict, and leaves nothing',
+    async (failpoint) => {
       if (guest === null) return;
       const known = await verdicts();
-      await ask(`/backups/${backupId}/verify`, WANTED);
-      await until('the guest to run', async () => (await host.domains()).some((name) => name.startsWith('sendense-boot-check-')));
-      await killNode();
-      expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 2 } });
-    });
+      await withHubKilled(failpoint, () => ask(`/backups/${backupId}/verify`, WANTED));
+      expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 1 } });
+    },
+  );
+
+  it.each(['--size', 'create --paused', 'resume', 'domstate', 'screenshot', 'destroy'])(
+    'whose node is killed at the step of "%s" is made once more, and leaves nothing',
+    async (words) => {
+      if (guest === null) return;
+      for (const moment of ['before', 'after'] as const) {
+        const known = await verdicts();
+        await withNodeKilled({ call: 1, moment, words }, async () => {
+          await ask(`/backups/${backupId}/verify`, WANTED);
+          expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted' } });
+        });
+      }
+    },
+  );
+
+  it('whose node is killed while the guest boots is made once more', async () => {
+    if (guest === null) return;
+    const known = await verdicts();
+    await ask(`/backups/${backupId}/verify`, WANTED);
+    await until('the guest to run', async () => (await host.domains()).some((name) => name.startsWith('sendense-boot-check-')));
+    await killNode();
+    expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 2 } });
   });
 });

@@ -5,7 +5,6 @@ import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response
 import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
 import { EnrolledNode, enrolmentSettings, startTunnelServer } from '../support/enrolled-node.js';
 import { HubSystem, until } from '../support/hub-system.js';
-import { inLongProof } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
@@ -63,15 +62,13 @@ async function untilNode(what: string, holds: (found: NodeResponse) => boolean):
 }
 
 describe('a hub that is killed', () => {
-  inLongProof(() => {
-    it('right after a pairing code was recorded can have its node removed and a new code made', async () => {
-      await killed('after:NodeEnrolmentStarted:1', () => system.api('POST', '/nodes', { name: 'rack-0' }));
-      const [lost] = (await system.api<{ nodes: NodeResponse[] }>('GET', '/nodes')).body.nodes;
-      expect(lost).toMatchObject({ name: 'rack-0', state: 'pairing' });
-      await until('the code to open the door', async () => (await keys()).includes(`pairing:${lost?.node_id ?? ''}`));
-      expect((await system.api('DELETE', `/nodes/${lost?.node_id ?? ''}`)).status).toBe(204);
-      expect(await keys()).toBe('');
-    });
+  it('right after a pairing code was recorded can have its node removed and a new code made', async () => {
+    await killed('after:NodeEnrolmentStarted:1', () => system.api('POST', '/nodes', { name: 'rack-0' }));
+    const [lost] = (await system.api<{ nodes: NodeResponse[] }>('GET', '/nodes')).body.nodes;
+    expect(lost).toMatchObject({ name: 'rack-0', state: 'pairing' });
+    await until('the code to open the door', async () => (await keys()).includes(`pairing:${lost?.node_id ?? ''}`));
+    expect((await system.api('DELETE', `/nodes/${lost?.node_id ?? ''}`)).status).toBe(204);
+    expect(await keys()).toBe('');
   });
 
   it('before it has recorded a pairing lets the node pair with the same code', async () => {
@@ -86,27 +83,23 @@ describe('a hub that is killed', () => {
     expect(await tokens()).toHaveLength(1);
   });
 
-  inLongProof(() => {
-    it('after it has recorded a pairing gives the node its answer when it asks again', async () => {
-      expect((await system.api('DELETE', `/nodes/${nodeId}`)).status).toBe(204);
-      const { body } = await system.api<RegisteredNodeDto>('POST', '/nodes', { name: 'rack-1' });
-      nodeId = body.node_id;
-      await killed('after:NodePaired:1', () => node.enrol(body.pairing_code ?? '', '--again'));
-      expect((await nodeNow()).state).toBe('awaiting_approval');
-      const { code: exit, stderr } = await node.enrol(body.pairing_code ?? '', '--again');
-      expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
-    });
+  it('after it has recorded a pairing gives the node its answer when it asks again', async () => {
+    expect((await system.api('DELETE', `/nodes/${nodeId}`)).status).toBe(204);
+    const { body } = await system.api<RegisteredNodeDto>('POST', '/nodes', { name: 'rack-1' });
+    nodeId = body.node_id;
+    await killed('after:NodePaired:1', () => node.enrol(body.pairing_code ?? '', '--again'));
+    expect((await nodeNow()).state).toBe('awaiting_approval');
+    const { code: exit, stderr } = await node.enrol(body.pairing_code ?? '', '--again');
+    expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
   });
 
-  inLongProof(() => {
-    it('between the approval and the file of keys lets the node in at its next start', async () => {
-      node.start();
-      const public_key_fingerprint = (await nodeNow()).enrolment?.public_key_fingerprint ?? '';
-      expect(await keys()).not.toContain(`node:${nodeId}`);
-      await killed('after:NodeEnrolled:1', () => system.api('POST', `/nodes/${nodeId}/approve`, { public_key_fingerprint }));
-      await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
-      await untilNode('reachable', ({ state }) => state === 'reachable');
-    });
+  it('between the approval and the file of keys lets the node in at its next start', async () => {
+    node.start();
+    const public_key_fingerprint = (await nodeNow()).enrolment?.public_key_fingerprint ?? '';
+    expect(await keys()).not.toContain(`node:${nodeId}`);
+    await killed('after:NodeEnrolled:1', () => system.api('POST', `/nodes/${nodeId}/approve`, { public_key_fingerprint }));
+    await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
+    await untilNode('reachable', ({ state }) => state === 'reachable');
   });
 
   const rotation = async (failpoint: string): Promise<void> => {
@@ -118,26 +111,20 @@ describe('a hub that is killed', () => {
     await until('the node to be called', async () => (await system.api('POST', `/nodes/${nodeId}/discover`, {})).status === 200);
   };
 
-  inLongProof(() => {
-    it('before it has recorded that new keys are in use goes on with the rotation', async () => {
-      await rotation('before:NodeKeyRotated:1');
-    });
+  it('before it has recorded that new keys are in use goes on with the rotation', async () => {
+    await rotation('before:NodeKeyRotated:1');
   });
 
-  inLongProof(() => {
-    it.each(['after:NodeKeyRotationStarted:1', 'after:NodeKeyRotated:1'])('%s goes on with the rotation', async (failpoint) => {
-      await rotation(failpoint);
-    });
+  it.each(['after:NodeKeyRotationStarted:1', 'after:NodeKeyRotated:1'])('%s goes on with the rotation', async (failpoint) => {
+    await rotation(failpoint);
   });
 
-  inLongProof(() => {
-    it('between the revocation and the file of keys cuts the node off at its next start', async () => {
-      expect((await nodeNow()).enrolment?.state).toBe('enrolled');
-      await killed('after:NodeRevoked:1', () => system.api('DELETE', `/nodes/${nodeId}`));
-      await until('its key to be gone', async () => !(await keys()).includes(nodeId));
-      expect((await system.api('GET', `/nodes/${nodeId}`)).status).toBe(404);
-      await until('the tunnel to be cut', async () => /permission denied|key_refused|not accept/i.test(await node.log()));
-      await node.stop();
-    });
+  it('between the revocation and the file of keys cuts the node off at its next start', async () => {
+    expect((await nodeNow()).enrolment?.state).toBe('enrolled');
+    await killed('after:NodeRevoked:1', () => system.api('DELETE', `/nodes/${nodeId}`));
+    await until('its key to be gone', async () => !(await keys()).includes(nodeId));
+    expect((await system.api('GET', `/nodes/${nodeId}`)).status).toBe(404);
+    await until('the tunnel to be cut', async () => /permission denied|key_refused|not accept/i.test(await node.log()));
+    await node.stop();
   });
 });

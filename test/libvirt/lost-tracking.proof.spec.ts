@@ -9,7 +9,6 @@ import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, type BareDisk, requireInstant } from '../support/bare-domain.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
-import { casesOf, inLongProof, IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
@@ -53,7 +52,6 @@ function changeIdOf(backup: BackupResponse, target = 'vda'): string {
 
 interface Loss {
   readonly name: string;
-  readonly onlyInLongProof?: boolean;
   readonly reason: string;
   /** Of the words that the user reads. */
   readonly detail: RegExp;
@@ -71,7 +69,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'libvirt was made to forget the checkpoint',
-    onlyInLongProof: true,
     reason: 'checkpoint_lost',
     detail: /libvirt has forgotten the checkpoint/,
     lose: async (domain, newest) => {
@@ -82,7 +79,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'the bitmap of a disk is gone',
-    onlyInLongProof: true,
     reason: 'change_id_lost',
     detail: /disk "vdb" is gone/,
     lose: async (domain, newest) => {
@@ -93,7 +89,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'qemu was killed, so that bitmaps it had stored before are inconsistent',
-    onlyInLongProof: true,
     reason: 'change_id_broken',
     detail: /inconsistent, because the VM did not end cleanly/,
     lose: async (domain) => {
@@ -108,7 +103,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'qemu was killed before it had ever stored the bitmaps',
-    onlyInLongProof: true,
     reason: 'change_id_lost',
     detail: /the VM did not end cleanly/,
     lose: async (domain) => {
@@ -119,7 +113,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'the domain was redefined',
-    onlyInLongProof: true,
     reason: 'checkpoint_lost',
     detail: /the VM was redefined/,
     lose: async (domain) => {
@@ -131,7 +124,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'a disk was replaced by another file',
-    onlyInLongProof: true,
     reason: 'change_id_lost',
     detail: /"vdb".*replaced by another file/,
     lose: async (domain) => {
@@ -143,7 +135,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'a disk was resized',
-    onlyInLongProof: true,
     reason: 'disk_resized',
     detail: /"vdb" was resized from 8388608 to 12582912 bytes/,
     lose: async (domain) => {
@@ -153,7 +144,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'a disk was removed',
-    onlyInLongProof: true,
     reason: 'disk_removed',
     detail: /"vdb" was removed/,
     lose: async (domain) => {
@@ -165,7 +155,6 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'the domain goes on in the overlay of a snapshot that was made while it was off',
-    onlyInLongProof: true,
     reason: 'snapshot_changed',
     detail: /because of a snapshot/,
     lose: async (domain) => {
@@ -180,7 +169,7 @@ const LOSSES: readonly Loss[] = [
 ];
 
 describe('when the record of what has changed is lost', () => {
-  it.each(casesOf(LOSSES))('because $name: incremental is refused, and auto is a full, with the reason', async ({ name, reason, detail, lose }) => {
+  it.each(LOSSES)('because $name: incremental is refused, and auto is a full, with the reason', async ({ name, reason, detail, lose }) => {
     const { domain, newest } = await chained(`vm${domains}`);
     await lose(domain, newest);
     const copies = await domain.instant();
@@ -206,143 +195,134 @@ describe('when the record of what has changed is lost', () => {
     await system.host.virsh('destroy', domain.name);
   });
 
-  inLongProof(() => {
-    it('because a snapshot was reverted: incremental is refused, and auto is a full, with the reason', async () => {
-      const { domain } = await chained('reverted');
-      const overlay = `${domain.path('vda')}.overlay`;
-      await system.host.virsh(
-        'snapshot-create-as',
-        'reverted',
-        '--disk-only',
-        '--no-metadata',
-        '--diskspec',
-        `vda,file=${overlay}`,
-        '--diskspec',
-        'vdb,snapshot=no',
-      );
-      const before = await domain.instant();
-      await domain.write('vda', 6);
-      // The chain goes on over a snapshot.
-      const during = await domain.instant();
-      const incremental = await system.backUp('reverted', 'incremental');
-      await requireInstant(incremental.disk_results, during);
+  it('because a snapshot was reverted: incremental is refused, and auto is a full, with the reason', async () => {
+    const { domain } = await chained('reverted');
+    const overlay = `${domain.path('vda')}.overlay`;
+    await system.host.virsh(
+      'snapshot-create-as',
+      'reverted',
+      '--disk-only',
+      '--no-metadata',
+      '--diskspec',
+      `vda,file=${overlay}`,
+      '--diskspec',
+      'vdb,snapshot=no',
+    );
+    const before = await domain.instant();
+    await domain.write('vda', 6);
+    // The chain goes on over a snapshot.
+    const during = await domain.instant();
+    const incremental = await system.backUp('reverted', 'incremental');
+    await requireInstant(incremental.disk_results, during);
 
-      await domain.powerOff();
-      await domain.define();
-      await domain.start();
-      expect(await system.client.refused('reverted', system.repositoryId, 'incremental')).toMatchObject({ reason: 'snapshot_changed' });
-      const full = await system.backUp('reverted', 'auto');
-      expect([full.backup_type, full.full_reason]).toEqual(['full', 'snapshot_changed']);
-      await requireInstant(full.disk_results, before);
-      await domain.revertPlain(before);
-      await domain.write('vda', 7);
-      const after = await domain.instant();
-      await requireInstant((await system.backUp('reverted', 'incremental')).disk_results, after);
-      await system.becomesQuietAt(domain);
-    });
+    await domain.powerOff();
+    await domain.define();
+    await domain.start();
+    expect(await system.client.refused('reverted', system.repositoryId, 'incremental')).toMatchObject({ reason: 'snapshot_changed' });
+    const full = await system.backUp('reverted', 'auto');
+    expect([full.backup_type, full.full_reason]).toEqual(['full', 'snapshot_changed']);
+    await requireInstant(full.disk_results, before);
+    await domain.revertPlain(before);
+    await domain.write('vda', 7);
+    const after = await domain.instant();
+    await requireInstant((await system.backUp('reverted', 'incremental')).disk_results, after);
+    await system.becomesQuietAt(domain);
   });
 
-  inLongProof(() => {
-    it('because two disks have changed places: each has a sound record, of the other', async () => {
-      const { domain } = await chained('swapped', [
-        { target: 'vda', mib: 8 },
-        { target: 'vdb', mib: 8 },
-      ]);
-      await domain.powerOff();
-      const xml = await system.host.virsh('dumpxml', '--inactive', 'swapped');
-      const places: Readonly<Record<string, string>> = { [domain.path('vda')]: domain.path('vdb'), [domain.path('vdb')]: domain.path('vda') };
-      await system.host.define(xml.replace(/(?<=<source file=')[^']+/g, (path) => places[path] ?? path));
-      const refusal = {
-        status: 409,
-        reason: 'disk_replaced',
-        detail: expect.stringMatching(/Disk "vda" was .*vda.qcow2 at the last backup and is .*vdb.qcow2 now/),
-      };
-      expect(await system.client.refused('swapped', system.repositoryId, 'incremental')).toMatchObject(refusal);
-      await domain.start();
-      expect(await system.client.refused('swapped', system.repositoryId, 'incremental')).toMatchObject(refusal);
-      const full = await system.backUp('swapped', 'auto');
-      expect([full.backup_type, full.full_reason]).toEqual(['full', 'disk_replaced']);
-      await domain.powerOff();
-      for (const [target, place] of [
-        ['vda', 'vdb'],
-        ['vdb', 'vda'],
-      ] as const) {
-        await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', domain.path(place), system.fileOf(full, target)]);
-      }
-      await system.becomesQuietAt(domain);
-    });
+  it('because two disks have changed places: each has a sound record, of the other', async () => {
+    const { domain } = await chained('swapped', [
+      { target: 'vda', mib: 8 },
+      { target: 'vdb', mib: 8 },
+    ]);
+    await domain.powerOff();
+    const xml = await system.host.virsh('dumpxml', '--inactive', 'swapped');
+    const places: Readonly<Record<string, string>> = { [domain.path('vda')]: domain.path('vdb'), [domain.path('vdb')]: domain.path('vda') };
+    await system.host.define(xml.replace(/(?<=<source file=')[^']+/g, (path) => places[path] ?? path));
+    const refusal = {
+      status: 409,
+      reason: 'disk_replaced',
+      detail: expect.stringMatching(/Disk "vda" was .*vda.qcow2 at the last backup and is .*vdb.qcow2 now/),
+    };
+    expect(await system.client.refused('swapped', system.repositoryId, 'incremental')).toMatchObject(refusal);
+    await domain.start();
+    expect(await system.client.refused('swapped', system.repositoryId, 'incremental')).toMatchObject(refusal);
+    const full = await system.backUp('swapped', 'auto');
+    expect([full.backup_type, full.full_reason]).toEqual(['full', 'disk_replaced']);
+    await domain.powerOff();
+    for (const [target, place] of [
+      ['vda', 'vdb'],
+      ['vdb', 'vda'],
+    ] as const) {
+      await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', domain.path(place), system.fileOf(full, target)]);
+    }
+    await system.becomesQuietAt(domain);
   });
 });
 
 describe('a disk that was hot-added', () => {
-  inLongProof(() => {
-    it('is a full of itself inside the incremental; every restore point restores as it was, by hub and by repository alone', async () => {
-      // Targets are numbered in their order, so the new one moves vdc on.
-      const { domain, newest } = await chained('grown', [
-        { target: 'vda', mib: 16 },
-        { target: 'vdc', mib: 8 },
-      ]);
-      const points = [{ backup: newest, instant: await domain.instant() }];
-      await domain.addDisk({ target: 'vdb', mib: 8 });
-      await domain.attach('vdb');
-      await domain.write('vdb', 1);
-      await domain.write('vda', 7);
-      const next = async (): Promise<void> => {
-        const instant = await domain.instant();
-        const backup = await system.backUp('grown', 'incremental');
-        await requireInstant(backup.disk_results, instant);
-        points.push({ backup, instant });
-      };
-      await next();
-      await domain.write('vdb', 2);
-      await domain.write('vdc', 5);
-      await next();
-      // Also while it is off.
-      await domain.powerOff();
-      await domain.write('vdb', 3);
-      await next();
+  it('is a full of itself inside the incremental; every restore point restores as it was, by hub and by repository alone', async () => {
+    // Targets are numbered in their order, so the new one moves vdc on.
+    const { domain, newest } = await chained('grown', [
+      { target: 'vda', mib: 16 },
+      { target: 'vdc', mib: 8 },
+    ]);
+    const points = [{ backup: newest, instant: await domain.instant() }];
+    await domain.addDisk({ target: 'vdb', mib: 8 });
+    await domain.attach('vdb');
+    await domain.write('vdb', 1);
+    await domain.write('vda', 7);
+    const next = async (): Promise<void> => {
+      const instant = await domain.instant();
+      const backup = await system.backUp('grown', 'incremental');
+      await requireInstant(backup.disk_results, instant);
+      points.push({ backup, instant });
+    };
+    await next();
+    await domain.write('vdb', 2);
+    await domain.write('vdc', 5);
+    await next();
+    // Also while it is off.
+    await domain.powerOff();
+    await domain.write('vdb', 3);
+    await next();
 
-      expect(points.map(({ backup }) => [backup.backup_type, backup.disk_results.map(({ disk_key, full_reason }) => [disk_key, full_reason])])).toEqual([
-        ['incremental', ['vda', 'vdc'].map((key) => [key, null])],
+    expect(points.map(({ backup }) => [backup.backup_type, backup.disk_results.map(({ disk_key, full_reason }) => [disk_key, full_reason])])).toEqual([
+      ['incremental', ['vda', 'vdc'].map((key) => [key, null])],
+      [
+        'incremental',
         [
-          'incremental',
-          [
-            ['vda', null],
-            ['vdb', 'disk_added'],
-            ['vdc', null],
-          ],
+          ['vda', null],
+          ['vdb', 'disk_added'],
+          ['vdc', null],
         ],
-        ...[1, 2].map(() => ['incremental', ['vda', 'vdb', 'vdc'].map((key) => [key, null])]),
-      ]);
-      expect(new Set(points.map(({ backup }) => backup.chain_id)).size).toBe(1);
-      await system.becomesQuietAt(domain);
-      const [, withNewDisk, ...later] = points;
-      // A verification reads all that a restore point stands on.
-      for (const { backup } of later.slice(-1)) await requireVerified(backup);
-      for (const { backup, instant } of IS_LONG ? points : points.filter((point) => point === withNewDisk || point === later.at(-1))) {
-        await requireRestorable(backup, instant);
-      }
-      if (IS_LONG) await requireImportable(points.map(({ backup }) => backup));
-    });
+      ],
+      ...[1, 2].map(() => ['incremental', ['vda', 'vdb', 'vdc'].map((key) => [key, null])]),
+    ]);
+    expect(new Set(points.map(({ backup }) => backup.chain_id)).size).toBe(1);
+    await system.becomesQuietAt(domain);
+    // A verification reads all that a restore point stands on.
+    for (const { backup } of points.slice(-1)) await requireVerified(backup);
+    for (const { backup, instant } of points) {
+      await requireRestorable(backup, instant);
+    }
+    await requireImportable(points.map(({ backup }) => backup));
   });
 
-  inLongProof(() => {
-    it('makes the whole run a full where its changes cannot be tracked', async () => {
-      const { domain } = await chained('grown raw');
-      await domain.addDisk({ target: 'vdc', mib: 8, format: 'raw' });
-      await domain.attach('vdc');
-      await domain.write('vdc', 1);
-      const instant = await domain.instant();
-      expect(await system.client.refused('grown raw', system.repositoryId, 'incremental')).toMatchObject({ status: 409, reason: 'disk_added' });
-      const full = await system.backUp('grown raw', 'auto');
-      expect([full.backup_type, full.full_reason, full.disk_results.map(({ full_reason }) => full_reason)]).toEqual([
-        'full',
-        'disk_added',
-        ['disk_added', 'disk_added', 'disk_added'],
-      ]);
-      await requireInstant(full.disk_results, instant);
-      await system.becomesQuietAt(domain);
-    });
+  it('makes the whole run a full where its changes cannot be tracked', async () => {
+    const { domain } = await chained('grown raw');
+    await domain.addDisk({ target: 'vdc', mib: 8, format: 'raw' });
+    await domain.attach('vdc');
+    await domain.write('vdc', 1);
+    const instant = await domain.instant();
+    expect(await system.client.refused('grown raw', system.repositoryId, 'incremental')).toMatchObject({ status: 409, reason: 'disk_added' });
+    const full = await system.backUp('grown raw', 'auto');
+    expect([full.backup_type, full.full_reason, full.disk_results.map(({ full_reason }) => full_reason)]).toEqual([
+      'full',
+      'disk_added',
+      ['disk_added', 'disk_added', 'disk_added'],
+    ]);
+    await requireInstant(full.disk_results, instant);
+    await system.becomesQuietAt(domain);
   });
 });
 

@@ -11,7 +11,6 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireCondition, requireTools } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
 import { TwoHosts } from '../support/two-hosts.js';
-import { inLongProof, IS_LONG } from '../support/long-proof.js';
 
 jest.setTimeout(400_000);
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
@@ -137,31 +136,28 @@ async function digests(backup: BackupResponse): Promise<readonly unknown[]> {
 }
 
 describe('a backup whose traffic is altered between the node and the tunnel', () => {
-  it.each(IS_LONG ? (['to the hub', 'to the node'] as const) : (['to the hub'] as const))(
-    'on the way %s fails with its cause, and nothing of it is stored',
-    async (direction) => {
-      const man = new ManInTheMiddle();
-      const ports = (await client.ports('free')).map(({ port }) => port);
-      // Behind the handshake, so that each connection stands at first.
-      for (const port of ports) await man.stand(port, direction, 200_000);
-      try {
-        const backup = await client.atRest((await client.started('web1', repository, 'full')).backup_id);
-        expect(man.altered).toBeGreaterThan(0);
-        expect({ status: backup.status, error: backup.error }).toMatchObject({
-          status: 'failed',
-          error: {
-            stage: 'transfer',
-            code: 'transfer_failed',
-            detail: expect.stringMatching(/each connection to it broke: .*(bad record mac|closed|reset|EPIPE)/i),
-          },
-        });
-        expect(await client.eventTypes(backup.backup_id)).not.toContain('RestorePointSealed');
-        await client.requireNothingHeld();
-      } finally {
-        for (const port of ports) await man.leave(port);
-      }
-    },
-  );
+  it.each(['to the hub', 'to the node'] as const)('on the way %s fails with its cause, and nothing of it is stored', async (direction) => {
+    const man = new ManInTheMiddle();
+    const ports = (await client.ports('free')).map(({ port }) => port);
+    // Behind the handshake, so that each connection stands at first.
+    for (const port of ports) await man.stand(port, direction, 200_000);
+    try {
+      const backup = await client.atRest((await client.started('web1', repository, 'full')).backup_id);
+      expect(man.altered).toBeGreaterThan(0);
+      expect({ status: backup.status, error: backup.error }).toMatchObject({
+        status: 'failed',
+        error: {
+          stage: 'transfer',
+          code: 'transfer_failed',
+          detail: expect.stringMatching(/each connection to it broke: .*(bad record mac|closed|reset|EPIPE)/i),
+        },
+      });
+      expect(await client.eventTypes(backup.backup_id)).not.toContain('RestorePointSealed');
+      await client.requireNothingHeld();
+    } finally {
+      for (const port of ports) await man.leave(port);
+    }
+  });
 });
 
 describe('a backup whose file was altered while it was copied', () => {
@@ -174,37 +170,33 @@ describe('a backup whose file was altered while it was copied', () => {
     expect(await digests(full)).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), expect.stringMatching(/^[0-9a-f]{64}$/)]);
   });
 
-  inLongProof(() => {
-    it('leaves the chain as it was when it is an incremental, and the next one goes on from the same restore point', async () => {
-      await vm.write('disk0.qcow2', 24 * MIB, 8 * MIB);
-      await requireRefused(await altered('incremental', 3));
-      const next = await client.backUp('web1', repository, 'incremental');
-      expect(next).toMatchObject({ backup_type: 'incremental', parent_backup_id: full.backup_id });
-      await requireRestorable(next);
-      const empty = await client.backUp('web1', repository, 'incremental');
-      await requireRestorable(empty);
-      expect(await digests(empty)).toEqual(['0'.repeat(64), '0'.repeat(64)]);
-    });
+  it('leaves the chain as it was when it is an incremental, and the next one goes on from the same restore point', async () => {
+    await vm.write('disk0.qcow2', 24 * MIB, 8 * MIB);
+    await requireRefused(await altered('incremental', 3));
+    const next = await client.backUp('web1', repository, 'incremental');
+    expect(next).toMatchObject({ backup_type: 'incremental', parent_backup_id: full.backup_id });
+    await requireRestorable(next);
+    const empty = await client.backUp('web1', repository, 'incremental');
+    await requireRestorable(empty);
+    expect(await digests(empty)).toEqual(['0'.repeat(64), '0'.repeat(64)]);
   });
 
-  inLongProof(() => {
-    it('is compared by a hub that was killed before it could, which asks the node for the keys again; none of them is stored or logged', async () => {
-      await vm.write('disk0.qcow2', 40 * MIB, MIB);
-      const gate = await gates.hold('qemu-img', 'check');
-      const { backup_id } = await client.started('web1', repository, 'incremental');
-      await gate.reached();
-      await until('the node to have released its source', async () => (await client.eventTypes(backup_id)).includes('SnapshotReleased'));
-      await hosts.hub.kill('SIGKILL');
-      await gate.open();
-      await hosts.kill('node', 'SIGKILL');
-      await hosts.hub.launch({ PATH: gates.path });
-      await until('the hub to miss the node', async () => (await hosts.node()).state === 'unreachable');
-      expect((await client.get(backup_id)).status).toBe('running');
-      hosts.startNode();
-      const backup = await client.atRest(backup_id);
-      await requireRestorable(backup);
-      expect(JSON.stringify(await client.events(backup_id))).not.toContain('"key"');
-      expect(hosts.hub.log()).not.toMatch(/"key":"[0-9a-f]{64}"/);
-    });
+  it('is compared by a hub that was killed before it could, which asks the node for the keys again; none of them is stored or logged', async () => {
+    await vm.write('disk0.qcow2', 40 * MIB, MIB);
+    const gate = await gates.hold('qemu-img', 'check');
+    const { backup_id } = await client.started('web1', repository, 'incremental');
+    await gate.reached();
+    await until('the node to have released its source', async () => (await client.eventTypes(backup_id)).includes('SnapshotReleased'));
+    await hosts.hub.kill('SIGKILL');
+    await gate.open();
+    await hosts.kill('node', 'SIGKILL');
+    await hosts.hub.launch({ PATH: gates.path });
+    await until('the hub to miss the node', async () => (await hosts.node()).state === 'unreachable');
+    expect((await client.get(backup_id)).status).toBe('running');
+    hosts.startNode();
+    const backup = await client.atRest(backup_id);
+    await requireRestorable(backup);
+    expect(JSON.stringify(await client.events(backup_id))).not.toContain('"key"');
+    expect(hosts.hub.log()).not.toMatch(/"key":"[0-9a-f]{64}"/);
   });
 });
