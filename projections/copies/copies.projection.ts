@@ -34,6 +34,7 @@ export const copiesProjection: Projection<CopyRow> = {
         error: null,
         damage: null,
         locked_until: null,
+        expiry: null,
         healed: null,
         checked_at: null,
         checked_by_verification_id: null,
@@ -68,6 +69,10 @@ export const copiesProjection: Projection<CopyRow> = {
       }
       case 'CopyCancelled':
         return { ...row, status: 'cancelled', interruption: null, ended_at: event.data.cancelled_at };
+      case 'CopyExpired':
+        return { ...row, expiry: event.data };
+      case 'CopyExpiryWithdrawn':
+        return { ...row, expiry: null };
       case 'CopyDeleted':
         return { ...row, status: 'deleted', ended_at: event.data.deleted_at };
       case 'CopyUndone':

@@ -1,5 +1,5 @@
 import type { HealedFile } from '../../src/kernel/healed-file.js';
-import type { CopiedDisk, CopyForm } from '../../src/hub/repositories/copies/model/copy.events.js';
+import type { CopiedDisk, CopyExpired, CopyForm } from '../../src/hub/repositories/copies/model/copy.events.js';
 import { bigint, boolean, instant, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
 export type CopyStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
@@ -48,6 +48,8 @@ export const CopyReadModel = readModel({
     damage: json<CopyDamageRow>().nullable(),
     /** It is not removed before; null: it is not locked. */
     locked_until: instant().nullable(),
+    /** null: it has not expired. */
+    expiry: json<CopyExpired['data']>().nullable(),
     /** The last time that damage was mended; null: never. */
     healed: json<HealedCopyRow>().nullable(),
     /** When all of its files were last read and found sound after it was copied; null: not since. */

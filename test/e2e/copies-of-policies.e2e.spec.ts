@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
@@ -15,6 +15,7 @@ jest.setTimeout(300_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo', 'nbdkit');
 const MIB = 1024 * 1024;
 const DISK = 'disk0.qcow2';
+const DISK_FILE = 'disk-0.qcow2';
 const NOBODY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
 
 let database: TestDatabase;
@@ -30,7 +31,7 @@ let policy: PolicyResponse;
 beforeAll(async () => {
   database = await createTestDatabase({ migrated: false });
   system = await HubSystem.create({ databaseUrl: database.databaseUrl });
-  await system.start();
+  await system.start({ SENDENSE_EXPIRY_GRACE_SECONDS: '0' });
   client = new BackupClient(system);
   main = await client.createRepository('main', system.repositoryPath);
   const elsewhere = async (name: string): Promise<string> => {
@@ -121,7 +122,7 @@ describe('a policy with rules for copies', () => {
     await vm.write(DISK, 2 * MIB, MIB);
     const { backup } = await runPolicy();
     await system.kill('SIGKILL');
-    await system.start();
+    await system.start({ SENDENSE_EXPIRY_GRACE_SECONDS: '0' });
     await copyOf(backup.backup_id, all);
     expect((await copies()).filter(({ backup_id }) => backup_id === backup.backup_id)).toHaveLength(1);
   });
@@ -133,6 +134,53 @@ describe('a policy with rules for copies', () => {
     const { backup } = await runPolicy();
     await copyOf(backup.backup_id, all);
     expect((await copies()).filter(({ repository_id, status }) => repository_id === weekly && status !== 'deleted')).toEqual([]);
+  });
+
+  it('deletes the copies that the retention of their rule does not keep, once no other depends on them', async () => {
+    const before = (await copies()).filter(({ repository_id, status }) => repository_id === all && status === 'completed');
+    expect(before.length).toBeGreaterThan(2);
+    const retention = { keep_last: 1 };
+    const edit = {
+      ...settings,
+      backup_type: 'full',
+      copies: [
+        { repository_id: all, retention },
+        { repository_id: weekly, which: 'weekly' },
+      ],
+    };
+    const refused = await client.problem('PUT', `/policies/${policy.policy_id}`, { ...edit, version: policy.version });
+    expect(refused).toMatchObject({ status: 409, code: 'retention_would_expire', expiring: before.length - 1, confirmed: 0 });
+    const empty = { ...edit, copies: [{ repository_id: all, retention: {} }], version: policy.version };
+    expect(await client.problem('PUT', `/policies/${policy.policy_id}`, empty)).toMatchObject({ status: 400, code: 'retention_empty', field: 'copies' });
+    const edited = await system.api<PolicyResponse>('PUT', `/policies/${policy.policy_id}`, {
+      ...edit,
+      version: policy.version,
+      confirm_expiring: before.length,
+    });
+    expect(edited).toMatchObject({ status: 200, body: { version: policy.version + 1 } });
+    policy = edited.body;
+    const expired = await until('the older copies to expire', async () => {
+      const found = (await copies()).filter(({ repository_id, expiry }) => repository_id === all && expiry !== null);
+      return found.length === before.length - 1 && found;
+    });
+    expect(expired[0]?.expiry).toMatchObject({ policy_version: policy.version, reasons: [{ rule: 'keep_last', outcome: 'exceeded', period: null }] });
+    // The newest one depends on them.
+    expect(expired.every(({ status }) => status === 'completed')).toBe(true);
+
+    const { backup, truth } = await runPolicy();
+    expect(await copyOf(backup.backup_id, all)).toMatchObject({ parent_backup_id: null });
+    await until(
+      'the older copies to be deleted',
+      async () => (await copies()).filter(({ repository_id, status }) => repository_id === all && status === 'completed').length === 1,
+    );
+    await until(
+      'their files to be gone',
+      async () => (await readdir(join(system.directory, 'all'), { recursive: true })).filter((file) => file.endsWith(DISK_FILE)).length === 1,
+    );
+    await requireSameContent(truth, join(system.directory, 'all', backup.folder ?? '', DISK_FILE));
+    // None of them is copied again.
+    const { body: retained } = await system.api<{ backups: BackupResponse[] }>('GET', '/backups?status=completed');
+    expect(retained.backups.length).toBeGreaterThan(before.length);
   });
 
   it('keeps the repository that it copies into from being deleted', async () => {

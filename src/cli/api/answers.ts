@@ -263,6 +263,7 @@ export interface CopyRule {
   readonly which: string;
   readonly with_parents: boolean;
   readonly bandwidth_limit_bps: number | null;
+  readonly retention: Omit<Retention, 'applies_to'> | null;
 }
 
 export interface Policy {

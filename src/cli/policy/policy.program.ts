@@ -75,15 +75,8 @@ interface OptOutOptions extends ResourceOptions {
   readonly until?: string;
 }
 
-const NO_RULE: Retention = {
-  keep_last: null,
-  keep_within: null,
-  keep_daily: null,
-  keep_weekly: null,
-  keep_monthly: null,
-  keep_yearly: null,
-  applies_to: 'all',
-};
+const KEEP_NOTHING = { keep_last: null, keep_within: null, keep_daily: null, keep_weekly: null, keep_monthly: null, keep_yearly: null };
+const NO_RULE: Retention = { ...KEEP_NOTHING, applies_to: 'all' };
 const NO_CHECK: VerificationRules = { every_nth: null, boot_every_days: null, console_text: 'login:', guest_agent: true, timeout_seconds: 300 };
 const RULE = /^(vm|name|label|node|source)=(.+)$/s;
 const WINDOW = /^(?:([a-z]+(?:,[a-z]+)*) )?(\d\d:\d\d)-(\d\d:\d\d)$/;
@@ -120,7 +113,7 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
     .addCommand(
       one(
         withSettings(hubCommand('edit', 'change settings of a policy; the others stay'))
-          .option('--confirm-expiring <number>', 'so many restore points may expire because the new rules keep less', number)
+          .option('--confirm-expiring <number>', 'so many restore points and copies may expire because the new rules keep less', number)
           .option('--dry-run', 'show which restore points would expire, and change nothing'),
         async (hub, id, options) => {
           if (options.dryRun === true) return simulate(hub, id, options);
@@ -244,7 +237,7 @@ function withSettings(command: CliCommand): CliCommand {
     .option(
       '--copy-to <rule>',
       'copy restore points into this repository: all with those they depend on, or REPOSITORY:daily, :weekly, :monthly or :yearly for the first of each period, ' +
-        'flattened; may be repeated; none: copy nothing',
+        'flattened; a number at the end, as in REPOSITORY:monthly:12, keeps only so many newest of these copies; may be repeated; none: copy nothing',
       (rule: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), rule],
     );
 }
@@ -272,15 +265,16 @@ async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial
   };
 }
 
-const COPY_RULE = /^(.+?)(?::(every|daily|weekly|monthly|yearly))?$/s;
+const COPY_RULE = /^(.+?)(?::(every|daily|weekly|monthly|yearly)(?::(\d+))?)?$/s;
 
 function copiesOf(hub: HubApi, rules: readonly string[]): Promise<CopyRule[]> {
   return Promise.all(
     rules
       .filter((rule) => rule !== 'none')
       .map(async (rule) => {
-        const [, repository = rule, which = 'every'] = COPY_RULE.exec(rule) ?? [];
-        return { repository_id: await idOf(hub, REPOSITORIES, repository), which, with_parents: which === 'every', bandwidth_limit_bps: null };
+        const [, repository = rule, which = 'every', kept] = COPY_RULE.exec(rule) ?? [];
+        const retention = kept === undefined ? null : { ...KEEP_NOTHING, [which === 'every' ? 'keep_last' : `keep_${which}`]: Number(kept) };
+        return { repository_id: await idOf(hub, REPOSITORIES, repository), which, with_parents: which === 'every', bandwidth_limit_bps: null, retention };
       }),
   );
 }

@@ -13,7 +13,9 @@ import { KeepBlackoutsController } from './keep-blackouts/keep-blackouts.control
 import { KeepBlackouts } from './keep-blackouts/keep-blackouts.service.js';
 import { ListOccurrencesController } from './list-occurrences/list-occurrences.controller.js';
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
+import { ExpireCopiesReactor } from './expire-copies/expire-copies.reactor.js';
 import { AwaitedCopiesReader } from './model/awaited-copies.reader.js';
+import { CopyRetentionReader } from './model/copy-retention.reader.js';
 import { OccurrenceReader } from './model/occurrence.reader.js';
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
 import { PipelineRecorder } from './model/pipeline.recorder.js';
@@ -59,7 +61,9 @@ import { WhatIfReader } from './what-if/what-if.reader.js';
     RunFactsReader,
     RetentionReader,
     AwaitedCopiesReader,
+    CopyRetentionReader,
     RequestCopiesReactor,
+    ExpireCopiesReactor,
     LateCopiesHealth,
     WhatIfReader,
     ApplyRetentionReactor,

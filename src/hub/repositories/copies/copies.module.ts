@@ -20,6 +20,7 @@ import { GetCopyController } from './get-copy/get-copy.controller.js';
 import { ListCopiesController } from './list-copies/list-copies.controller.js';
 import { CopyProgress } from './model/copy-progress.registry.js';
 import { CopyRecorder } from './model/copy.recorder.js';
+import { RecordCopyRetentionHandler } from './record-copy-retention/record-copy-retention.handler.js';
 import { RequestCopyController } from './request-copy/request-copy.controller.js';
 import { RequestCopyHandler } from './request-copy/request-copy.handler.js';
 import { MarkCopyDamagedHandler } from './run-copy/mark-copy-damaged.handler.js';
@@ -51,6 +52,7 @@ const COPIER = {
     RequestCopyHandler,
     CancelCopyHandler,
     DeleteCopyHandler,
+    RecordCopyRetentionHandler,
     MarkCopyDamagedHandler,
     RecordCheckedCopyHandler,
     RunCopyReactor,

@@ -7,7 +7,7 @@ import { decideEditPolicy } from './edit-policy.decide.js';
 
 const { given } = specificationOf({ initialState: initialPolicyState, evolve: evolvePolicy, decide: decideEditPolicy });
 const weekly: PolicySettings = { ...POLICY_SETTINGS, schedule: 'weekly on sun at 03:00' };
-const command = { policy_id: 'p1', version: 1, settings: weekly, facts: POLICY_FACTS, expiring: 0, confirmed: 0 };
+const command = { policy_id: 'p1', version: 1, settings: weekly, facts: POLICY_FACTS, expiring: { points: 0, copies: 0 }, confirmed: 0 };
 const edited = (version: number, settings: PolicySettings = weekly, edited_at = POLICY_FACTS.at): PolicyEvent => ({
   type: 'PolicyEdited',
   data: { version, settings, edited_at },
@@ -37,7 +37,7 @@ describe('editing a policy', () => {
     const rules = { keep_last: null, keep_within: null, keep_weekly: null, keep_monthly: null, keep_yearly: null, applies_to: 'all' as const };
     const [many, few] = [14, 7].map((keep_daily): PolicySettings => ({ ...POLICY_SETTINGS, retention: { ...rules, keep_daily } }));
     if (many === undefined || few === undefined) throw new Error('there are two');
-    const shrinking = { ...command, version: 2, settings: few, expiring: 6 };
+    const shrinking = { ...command, version: 2, settings: few, expiring: { points: 6, copies: 0 } };
     const state = [POLICY_CREATED, edited(2, many)].reduce(evolvePolicy, initialPolicyState);
     expect(() => decideEditPolicy(shrinking, state)).toThrow(
       expect.objectContaining({
@@ -52,6 +52,13 @@ describe('editing a policy', () => {
     given(POLICY_CREATED, edited(2, many))
       .when({ ...shrinking, confirmed: 6 })
       .then(edited(3, few));
+  });
+
+  it('that lets copies expire is refused likewise', () => {
+    const state = [POLICY_CREATED].reduce(evolvePolicy, initialPolicyState);
+    expect(() => decideEditPolicy({ ...command, settings: POLICY_SETTINGS, expiring: { points: 0, copies: 2 }, confirmed: 1 }, state)).toThrow(
+      expect.objectContaining({ message: expect.stringContaining('With other rules for copies, 2 copies would expire that are kept now.') }),
+    );
   });
 
   it('keeps the anchor of "every N" until the schedule changes', () => {

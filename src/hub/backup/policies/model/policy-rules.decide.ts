@@ -1,5 +1,5 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
-import type { PolicySettings, Retention, VerificationRules } from './policy.events.js';
+import type { CopyRetention, PolicySettings, Retention, VerificationRules } from './policy.events.js';
 import { parseSchedule } from './schedule.plan.js';
 import { conflictWith, type OtherPolicy, type SelectableVm, select } from './selection.plan.js';
 import { knownZone } from './time-zone.plan.js';
@@ -32,6 +32,7 @@ export function soundSettings(
     throw new DomainError('invalid', 'blackout_invalid', 'A blackout must end after it begins.', { field: 'blackouts', rule: 'until_after_from' });
   }
   refuseEmpty(settings.retention ?? null);
+  for (const rule of settings.copies ?? []) refuseEmpty(rule.retention ?? null, 'copies');
   refuseVoid(settings.verification ?? null);
   if (!repository_exists) {
     throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { field: 'repository_id', repository_id });
@@ -100,13 +101,14 @@ function refuseVoid(verification: VerificationRules | null): void {
   }
 }
 
-/** A retention without rules would let all restore points but the newest expire. @throws DomainError retention_empty */
-export function refuseEmpty(retention: Retention | null): void {
+/** A retention without rules would let all but the newest expire. @throws DomainError retention_empty */
+export function refuseEmpty(retention: Retention | CopyRetention | null, field: 'retention' | 'copies' = 'retention'): void {
   if (retention === null) return;
-  const { applies_to: _applies, ...rules } = retention;
-  if (Object.values(rules).some((rule) => rule !== null)) return;
-  throw new DomainError('invalid', 'retention_empty', 'A retention needs at least one rule. Without a retention, every restore point is kept.', {
-    field: 'retention',
+  const { keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly } = retention;
+  if ([keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly].some((rule) => rule !== null)) return;
+  const all = field === 'copies' ? 'copy' : 'restore point';
+  throw new DomainError('invalid', 'retention_empty', `A retention needs at least one rule. Without a retention, every ${all} is kept.`, {
+    field,
     rule: 'at_least_one_rule',
   });
 }

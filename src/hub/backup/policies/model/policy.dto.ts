@@ -5,6 +5,7 @@ import { Nullable, Optional, OptionalOrNull } from '../../../../contract/validat
 import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 import {
   type Blackout,
+  type CopyRetention,
   type CopyRule,
   type OptOut,
   type PolicySettings,
@@ -86,7 +87,8 @@ export class BlackoutDto implements Blackout {
 /** The most that a rule can keep. */
 const MOST_KEPT = 10_000;
 
-export class RetentionDto {
+/** The rules by which restore points or copies are kept. */
+export class KeepRulesDto {
   /** Keeps this many newest restore points; null: no such rule @example 7 */
   @OptionalOrNull()
   @IsInt()
@@ -126,7 +128,9 @@ export class RetentionDto {
   @Min(1)
   @Max(MOST_KEPT)
   readonly keep_yearly?: number | null;
+}
 
+export class RetentionDto extends KeepRulesDto {
   /** `new`: restore points made under earlier versions of the policy keep following the rules that they followed */
   @Optional()
   @IsIn(['all', 'new'])
@@ -192,6 +196,11 @@ export class CopyRuleDto {
   @Min(65_536)
   @Max(1_000_000_000_000)
   readonly bandwidth_limit_bps?: number | null;
+
+  /** Which of these copies are kept, of each VM; null: all of them */
+  @OptionalOrNull()
+  @Part(() => KeepRulesDto)
+  readonly retention?: KeepRulesDto | null;
 }
 
 export class CreatePolicyDto {
@@ -317,7 +326,7 @@ export class EditPolicyDto extends CreatePolicyDto {
   @Max(2_147_483_646)
   readonly version!: number;
 
-  /** How many restore points may expire because the new rules keep less; without it none @example 0 */
+  /** How many restore points and copies may expire because the new rules keep less; without it none @example 0 */
   @Optional()
   @IsInt()
   @Min(0)
@@ -347,11 +356,12 @@ export function settingsOf(dto: CreatePolicyDto): PolicySettings {
     verification: dto.verification === undefined || dto.verification === null ? null : verificationOf(dto.verification),
     run_within: dto.run_within ?? 'finish',
     concurrency_timeout_seconds: dto.concurrency_timeout_seconds ?? null,
-    copies: (dto.copies ?? []).map(({ repository_id: target, which, with_parents, bandwidth_limit_bps }) => ({
+    copies: (dto.copies ?? []).map(({ repository_id: target, which, with_parents, bandwidth_limit_bps, retention: kept }) => ({
       repository_id: target,
       which,
       with_parents: with_parents ?? which === 'every',
       bandwidth_limit_bps: bandwidth_limit_bps ?? null,
+      retention: kept === undefined || kept === null ? null : keepRulesOf(kept),
     })),
   };
 }
@@ -364,6 +374,10 @@ function verificationOf(dto: VerificationRulesDto): VerificationRules {
 }
 
 export function retentionOf(dto: RetentionDto): Retention {
-  const { keep_last = null, keep_within = null, keep_daily = null, keep_weekly = null, keep_monthly = null, keep_yearly = null, applies_to } = dto;
-  return { keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly, applies_to };
+  return { ...keepRulesOf(dto), applies_to: dto.applies_to };
+}
+
+function keepRulesOf(dto: KeepRulesDto): CopyRetention {
+  const { keep_last = null, keep_within = null, keep_daily = null, keep_weekly = null, keep_monthly = null, keep_yearly = null } = dto;
+  return { keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly };
 }

@@ -40,6 +40,9 @@ export type Retention = {
   readonly applies_to: 'all' | 'new';
 };
 
+/** Which copies a rule keeps in its repository: those that one of the members keeps. At least one is not null. */
+export type CopyRetention = Omit<Retention, 'applies_to'>;
+
 /** What is checked after a backup of the policy has completed. At least one of the two rules is not null. */
 export type VerificationRules = {
   /** Every restore point (1), or each one after so many of the same VM, has its files verified; the first one always. */
@@ -61,6 +64,8 @@ export type CopyRule = {
   readonly with_parents: boolean;
   /** Bytes per second at most; null: not limited. */
   readonly bandwidth_limit_bps: number | null;
+  /** null, and omitted in events of early hubs: no copy ever expires. */
+  readonly retention?: CopyRetention | null;
 };
 
 export type PolicySettings = {

@@ -1,13 +1,16 @@
 import type { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import { BlackoutDto, OptOutDto, SelectionRuleDto, StartWindowDto } from './policy.dto.js';
 
-export class RetentionResponse {
+export class KeepRulesResponse {
   /** @example 7 */ readonly keep_last!: number | null;
   /** @example "14d" */ readonly keep_within!: string | null;
   /** @example 14 */ readonly keep_daily!: number | null;
   /** @example 8 */ readonly keep_weekly!: number | null;
   /** @example 12 */ readonly keep_monthly!: number | null;
   /** @example 5 */ readonly keep_yearly!: number | null;
+}
+
+export class RetentionResponse extends KeepRulesResponse {
   readonly applies_to!: 'all' | 'new';
 }
 
@@ -24,6 +27,7 @@ export class CopyRuleResponse {
   readonly which!: 'every' | 'daily' | 'weekly' | 'monthly' | 'yearly';
   readonly with_parents!: boolean;
   /** @example null */ readonly bandwidth_limit_bps!: number | null;
+  /** null: no copy expires */ readonly retention!: KeepRulesResponse | null;
 }
 
 /** A policy as all routes of the API show it. */
@@ -68,7 +72,7 @@ export function toPolicyResponse({ policy_id, version, settings, created_at, edi
     verification: settings.verification ?? null,
     run_within: settings.run_within ?? 'finish',
     concurrency_timeout_seconds: settings.concurrency_timeout_seconds ?? null,
-    copies: [...(settings.copies ?? [])],
+    copies: (settings.copies ?? []).map((rule) => ({ ...rule, retention: rule.retention ?? null })),
     created_at: created_at.toISOString(),
     edited_at: edited_at.toISOString(),
     position,

@@ -34,6 +34,17 @@ describe('the sentence that describes a policy', () => {
     );
   });
 
+  it('says what is copied, and which copies are kept', () => {
+    const nothing = { keep_last: null, keep_within: null, keep_daily: null, keep_weekly: null, keep_monthly: null, keep_yearly: null };
+    const copies = [
+      { repository_id: 'r2', which: 'every', with_parents: true, bandwidth_limit_bps: null },
+      { repository_id: 'r3', which: 'monthly', with_parents: false, bandwidth_limit_bps: null, retention: { ...nothing, keep_monthly: 12 } },
+    ] as const;
+    expect(describePolicy({ ...POLICY_SETTINGS, copies }, { vms: 2, repository: 'main' })).toContain(
+      'Copies every restore point into another repository, with those it depends on. Copies the first restore point of each month into another repository, flattened into a full. Of these copies of each VM it keeps the first of each of the newest 12 months that have any; others expire. Keeps every',
+    );
+  });
+
   it.each<[Partial<Retention>, string]>([
     [{ keep_last: 1 }, 'Of each VM it keeps the newest restore point; others expire.'],
     [{ keep_within: '14d' }, 'Of each VM it keeps those at most 14d older than the newest; others expire.'],

@@ -1,4 +1,4 @@
-import type { CopyRule, PolicySettings, Retention, StartWindow, VerificationRules } from '../model/policy.events.js';
+import type { CopyRetention, CopyRule, PolicySettings, Retention, StartWindow, VerificationRules } from '../model/policy.events.js';
 
 const UNITS = [
   [86_400, 'd'],
@@ -58,15 +58,20 @@ function checksText(verification: VerificationRules | null): readonly string[] {
 const PERIOD_NAMES = { daily: 'day', weekly: 'ISO week', monthly: 'month', yearly: 'year' } as const;
 
 function copiesText(copies: readonly CopyRule[]): readonly string[] {
-  return copies.map(({ which, with_parents }) => {
+  return copies.map(({ which, with_parents, retention = null }) => {
     const points = which === 'every' ? 'every restore point' : `the first restore point of each ${PERIOD_NAMES[which]}`;
-    return `Copies ${points} into another repository, ${with_parents ? 'with those it depends on' : 'flattened into a full'}.`;
+    const kept = retention === null ? '' : ` Of these copies of each VM it keeps ${keptText(retention)}; others expire.`;
+    return `Copies ${points} into another repository, ${with_parents ? 'with those it depends on' : 'flattened into a full'}.${kept}`;
   });
 }
 
 function retentionText(retention: Retention | null): string {
   if (retention === null) return 'Keeps every restore point.';
-  const { keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly, applies_to } = retention;
+  const older = retention.applies_to === 'all' ? '' : ' Restore points made under earlier versions keep following the rules that they followed.';
+  return `Of each VM it keeps ${keptText(retention)}; others expire.${older}`;
+}
+
+function keptText({ keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly }: CopyRetention): string {
   const periods = (
     [
       [keep_daily, 'day'],
@@ -80,8 +85,7 @@ function retentionText(retention: Retention | null): string {
     ...(keep_within === null ? [] : [`those at most ${keep_within} older than the newest`]),
     ...(periods.length === 0 ? [] : [`the first of each of the newest ${list(periods)} that have any`]),
   ];
-  const older = applies_to === 'all' ? '' : ' Restore points made under earlier versions keep following the rules that they followed.';
-  return `Of each VM it keeps ${list(kept)}; others expire.${older}`;
+  return list(kept);
 }
 
 function list(parts: readonly string[]): string {

@@ -6,7 +6,7 @@ import { evolveCopy, initialCopyState } from '../model/copy.state.js';
 import { decideDeleteCopy } from './delete-copy.decide.js';
 
 const { given } = specificationOf({ initialState: initialCopyState, evolve: evolveCopy, decide: decideDeleteCopy });
-const command = { copy_id: 'c1', deleted_at: 'now', used_by: [], immutable: false };
+const command = { copy_id: 'c1', deleted_at: 'now', used_by: [], immutable: false, only_expired: false };
 
 describe('deleting a copy', () => {
   it('is possible when it is complete and nothing uses it', () => {
@@ -25,6 +25,26 @@ describe('deleting a copy', () => {
       .thenRefused('copy_locked');
     given(...copyHistories.completed, locked)
       .when({ ...command, deleted_at: '2027-01-02T00:00:00.000Z' })
+      .thenTypes('CopyDeleted');
+  });
+
+  it('that retention asks for is refused unless it has expired and its grace period has ended', () => {
+    const byRetention = { ...command, deleted_at: '2027-01-02T00:00:00.000Z', only_expired: true };
+    const expired = (grace_until: string): CopyEvent => ({
+      type: 'CopyExpired',
+      data: { policy_id: 'p1', policy_version: 1, reasons: [], expired_at: '2027-01-01T00:00:00.000Z', grace_until },
+    });
+    given(...copyHistories.completed)
+      .when(byRetention)
+      .thenRefused('copy_not_expired');
+    given(...copyHistories.completed, expired('2027-01-02T00:00:00.001Z'))
+      .when(byRetention)
+      .thenRefused('copy_not_expired');
+    given(...copyHistories.completed, expired('2027-01-02T00:00:00.000Z'), { type: 'CopyExpiryWithdrawn', data: { kept_by: ['pinned'], withdrawn_at: 'now' } })
+      .when(byRetention)
+      .thenRefused('copy_not_expired');
+    given(...copyHistories.completed, expired('2027-01-02T00:00:00.000Z'))
+      .when(byRetention)
       .thenTypes('CopyDeleted');
   });
 

@@ -9,10 +9,11 @@ export type DeleteCopyAt = {
   readonly used_by: readonly string[];
   /** Whether its files are immutable now: the keeper has not unlocked them yet. */
   readonly immutable: boolean;
+  readonly only_expired: boolean;
 };
 
 /** Files are removed afterwards. A failed or cancelled copy has left none and needs no deletion. */
-export function decideDeleteCopy({ copy_id, deleted_at, used_by, immutable }: DeleteCopyAt, state: CopyState): readonly CopyEvent[] {
+export function decideDeleteCopy({ copy_id, deleted_at, used_by, immutable, only_expired }: DeleteCopyAt, state: CopyState): readonly CopyEvent[] {
   switch (state.status) {
     case 'none':
       throw new DomainError('not_found', 'copy_not_found', `There is no copy ${copy_id}.`, { copy_id });
@@ -24,6 +25,9 @@ export function decideDeleteCopy({ copy_id, deleted_at, used_by, immutable }: De
     case 'deleted':
       return [];
     case 'completed':
+      if (only_expired && (state.expiry === null || state.expiry.grace_until > deleted_at)) {
+        throw new DomainError('conflict', 'copy_not_expired', `Copy ${copy_id} is kept: its grace period has not ended.`, { copy_id });
+      }
       if (immutable || (state.locked_until !== null && state.locked_until > deleted_at)) {
         const { locked_until } = state;
         const why =

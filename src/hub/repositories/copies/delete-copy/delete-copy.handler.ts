@@ -37,13 +37,18 @@ export class DeleteCopyHandler implements ICommandHandler<DeleteCopy> {
   ) {}
 
   /** Serialised with the planning of copies that depend on it, and with everything that begins to read it. */
-  async execute({ copyId, context }: DeleteCopy): Promise<{ readonly position: Position | null }> {
+  async execute({ copyId, context, onlyExpired }: DeleteCopy): Promise<{ readonly position: Position | null }> {
     const { state } = await this.runner.load(copyStream(copyId), decider);
     const vmId = state.status === 'none' ? '' : state.request.vm_id;
     const { state: after, position } = await this.mutex.runExclusive(vmLock(vmId), async () => {
       const used_by = state.status === 'none' ? [] : await this.usedBy(state.request);
       const immutable = await this.isImmutable(copyId);
-      return this.runner.run(copyStream(copyId), decider, { copy_id: copyId, deleted_at: this.clock.iso(), used_by, immutable }, context);
+      return this.runner.run(
+        copyStream(copyId),
+        decider,
+        { copy_id: copyId, deleted_at: this.clock.iso(), used_by, immutable, only_expired: onlyExpired },
+        context,
+      );
     });
     if (after.status !== 'deleted') return { position };
     const removed = await this.feed.first(copyStream(copyId), ({ type }) => type === 'CopyFilesRemoved', REMOVAL_PATIENCE_MS).catch(() => null);

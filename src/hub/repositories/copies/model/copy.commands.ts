@@ -2,6 +2,7 @@ import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { HealedFile } from '../../../../kernel/healed-file.js';
 import type { Position } from '../../../../kernel/position.js';
+import type { CopyExpiryReason } from './copy.events.js';
 
 /**
  * Copies a restore point into another repository.
@@ -35,10 +36,28 @@ export class CancelCopy extends Command<{ readonly position: Position | null }> 
   }
 }
 
-/** Deletes a copy and its files. The restore point it was copied from stays. @throws DomainError copy_not_found, copy_not_ended, copy_in_use */
+/** Deletes a copy and its files. The restore point it was copied from stays. @throws DomainError copy_not_found, copy_not_ended, copy_in_use, copy_locked, copy_not_expired */
 export class DeleteCopy extends Command<{ readonly position: Position | null }> {
   constructor(
     readonly copyId: string,
+    readonly context: CommandContext,
+    /** Refused unless the copy has expired and its grace period has ended. */
+    readonly onlyExpired = false,
+  ) {
+    super();
+  }
+}
+
+/** What the retention of a policy's rule found about a copy. */
+export type CopyFinding =
+  | { readonly kind: 'expire'; readonly policy_id: string; readonly policy_version: number; readonly reasons: readonly CopyExpiryReason[] }
+  | { readonly kind: 'withdraw_expiry'; readonly kept_by: readonly string[] };
+
+/** Records what is news about a copy. @returns whether it was news */
+export class RecordCopyRetention extends Command<boolean> {
+  constructor(
+    readonly copyId: string,
+    readonly finding: CopyFinding,
     readonly context: CommandContext,
   ) {
     super();

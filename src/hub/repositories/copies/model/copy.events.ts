@@ -76,6 +76,28 @@ export type CopyFailed = DomainEvent<'CopyFailed', { readonly code: string; read
 export type CopyCancelled = DomainEvent<'CopyCancelled', { readonly cancelled_at: string }>;
 /** Nothing of a failed or cancelled copy is left at the target. */
 export type CopyUndone = DomainEvent<'CopyUndone', { readonly undone_at: string }>;
+/** Why one rule of a retention does not keep a copy. */
+export type CopyExpiryReason = {
+  readonly rule: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
+  /** `exceeded`: enough newer ones are kept, or it is too old. `not_first`: another one is the daily, weekly, ... of its period. */
+  readonly outcome: 'exceeded' | 'not_first';
+  /** Such as `2026-11-24` or `2026-W48`; null: the rule has no periods. */
+  readonly period: string | null;
+};
+/** The rule that asked for the copy does not keep it. Its files stay until the grace period has ended, and no other copy depends on it. */
+export type CopyExpired = DomainEvent<
+  'CopyExpired',
+  {
+    readonly policy_id: string;
+    /** The version whose rules decided. */
+    readonly policy_version: number;
+    readonly reasons: readonly CopyExpiryReason[];
+    readonly expired_at: string;
+    readonly grace_until: string;
+  }
+>;
+/** The copy is kept again: by a rule, without a retention, or because its restore point was pinned or held. */
+export type CopyExpiryWithdrawn = DomainEvent<'CopyExpiryWithdrawn', { readonly kept_by: readonly string[]; readonly withdrawn_at: string }>;
 export type CopyDeleted = DomainEvent<'CopyDeleted', { readonly deleted_at: string }>;
 export type CopyFilesRemoved = DomainEvent<'CopyFilesRemoved', { readonly removed_at: string }>;
 /** The shape of early hubs; CopyDamagedV2 is recorded now. */
@@ -122,6 +144,8 @@ export type CopyEvent =
   | CopyFailed
   | CopyCancelled
   | CopyUndone
+  | CopyExpired
+  | CopyExpiryWithdrawn
   | CopyDeleted
   | CopyFilesRemoved
   | CopyDamaged

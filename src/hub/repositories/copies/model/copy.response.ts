@@ -41,6 +41,22 @@ export class HealedCopyResponse {
   /** @example "2026-11-21T10:30:00.000Z" */ readonly healed_at!: string;
 }
 
+export class CopyExpiryReasonResponse {
+  readonly rule!: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
+  /** `exceeded`: enough newer ones are kept, or it is too old; `not_first`: another one is the daily, weekly, ... of its period */
+  readonly outcome!: 'exceeded' | 'not_first';
+  /** The day, ISO week, month or year; null: the rule has no periods @example "2026-W47" */ readonly period!: string | null;
+}
+
+export class CopyExpiryResponse {
+  /** @example "0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b" */ readonly policy_id!: string;
+  /** The version of the policy whose rules decided @example 1 */ readonly policy_version!: number;
+  /** For each rule, why it does not keep the copy */ readonly reasons!: readonly CopyExpiryReasonResponse[];
+  /** @example "2026-11-21T22:05:00.000Z" */ readonly expired_at!: string;
+  /** Until then the files stay in any case, and longer while other copies depend on them @example "2026-11-22T22:05:00.000Z" */
+  readonly grace_until!: string;
+}
+
 /** A copy of a restore point in another repository, as shown by every route of the API. */
 export class CopyResponse {
   /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a41" */ readonly copy_id!: string;
@@ -66,6 +82,7 @@ export class CopyResponse {
   /** Why the copy cannot be trusted; null: no damage is known */ readonly damage!: CopyDamageResponse | null;
   /** The copy is not deleted before, by the immutability of the repository that holds it; null: it is not locked @example null */
   readonly locked_until!: string | null;
+  /** The retention of its policy's rule does not keep it; null: it has not expired */ readonly expiry!: CopyExpiryResponse | null;
   /** The last time that damage was healed; null: never @example null */ readonly healed!: HealedCopyResponse | null;
   /** When all of its files were last read and found sound, by a verification; null: not since it was copied @example "2026-11-22T03:00:00.000Z" */
   readonly checked_at!: string | null;
@@ -98,6 +115,7 @@ export function toCopyResponse(copy: CopyReadModel, progressBytes: number | null
     error: copy.error,
     damage: copy.damage,
     locked_until: copy.locked_until?.toISOString() ?? null,
+    expiry: copy.expiry,
     healed: copy.healed,
     checked_at: copy.checked_at?.toISOString() ?? null,
     checked_by_verification_id: copy.checked_by_verification_id,

@@ -1,5 +1,5 @@
 import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
-import type { CopyDamagedV2, CopyEvent, CopyInterrupted, CopyPlanned, CopyRequested, CopyVerified } from './copy.events.js';
+import type { CopyDamagedV2, CopyEvent, CopyExpired, CopyInterrupted, CopyPlanned, CopyRequested, CopyVerified } from './copy.events.js';
 
 export type CopyStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
 
@@ -15,6 +15,8 @@ export type CopyState =
       /** ISO 8601, UTC; null: it is not locked. */
       readonly locked_until: string | null;
       readonly damage: CopyDamagedV2['data'] | null;
+      /** null: it has not expired. */
+      readonly expiry: CopyExpired['data'] | null;
       /** Whether nothing of it is left at the target, after a failure, a cancellation or a deletion. */
       readonly removed: boolean;
     };
@@ -25,7 +27,17 @@ export const initialCopyState: CopyState = { status: 'none' };
 
 export function evolveCopy(state: CopyState, event: CopyEvent): CopyState {
   if (event.type === 'CopyRequested') {
-    return { status: 'pending', request: event.data, plan: null, verified: null, interrupted: null, damage: null, locked_until: null, removed: false };
+    return {
+      status: 'pending',
+      request: event.data,
+      plan: null,
+      verified: null,
+      interrupted: null,
+      damage: null,
+      locked_until: null,
+      expiry: null,
+      removed: false,
+    };
   }
   if (state.status === 'none') throw new Error(`copy stream begins with ${event.type} instead of CopyRequested`);
   switch (event.type) {
@@ -43,6 +55,10 @@ export function evolveCopy(state: CopyState, event: CopyEvent): CopyState {
       return { ...state, status: 'failed' };
     case 'CopyCancelled':
       return { ...state, status: 'cancelled' };
+    case 'CopyExpired':
+      return { ...state, expiry: event.data };
+    case 'CopyExpiryWithdrawn':
+      return { ...state, expiry: null };
     case 'CopyDeleted':
       return { ...state, status: 'deleted' };
     case 'CopyUndone':
