@@ -1,7 +1,7 @@
+import type { ExpiryReason } from '../../src/kernel/expiry-reason.js';
 import type {
   BackupStage,
   DisksLeftOut,
-  ExpiryReason,
   FullReason,
   QuiesceReported,
   RequestedBackupType,

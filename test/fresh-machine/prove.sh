@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Proves that a bare Debian 12 with git, Node.js and npm is enough: makes one in a directory, clones the committed state of this checkout into it, and runs the set-up and
 # the tests there with CI=true. As root; takes what it needs from the mirror and the npm registry that this machine uses. Arguments go to bin/test.
-#   test/fresh-machine/prove.sh                         all tests
-#   test/fresh-machine/prove.sh test/libvirt/one-instant   those alone
+#   test/fresh-machine/prove.sh                            all tests
+#   test/fresh-machine/prove.sh test/e2e/libvirt-backup    those alone
 set -euo pipefail
 project="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)"
 

@@ -28,12 +28,16 @@ const silent = { log: () => undefined, warn: () => undefined };
 
 /** The server that all specs of a run share: DATABASE_URL, or else one that the first who asks for it starts and the end of the run stops. */
 export async function startTestPostgres(): Promise<{ readonly databaseUrl: string }> {
-  const given = process.env['DATABASE_URL'] ?? '';
-  if (given !== '') return { databaseUrl: given };
+  const given = givenServer();
+  if (given !== null) return { databaseUrl: given };
   const directory = process.env['SENDENSE_TEST_POSTGRES_DIRECTORY'];
   if (directory === undefined) throw new Error('SENDENSE_TEST_POSTGRES_DIRECTORY is not set: the global setup of jest.config.js did not run');
   const server = new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false, maxConnections: SHARED_CONNECTIONS });
   return { databaseUrl: (await server.ensureStarted()).ownerUrl };
+}
+
+function givenServer(): string | null {
+  return process.env['DATABASE_URL'] || null;
 }
 
 /** A server of the caller's own, for specs that stop or kill it. */
@@ -56,13 +60,13 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
 export async function createTestDatabase(options: { readonly migrated?: boolean; readonly copyOf?: string } = {}): Promise<TestDatabase> {
   const { databaseUrl: adminUrl } = await startTestPostgres();
   const name = `test_${randomUUID().replaceAll('-', '')}`;
-  const { copyOf, migrated = true } = options;
-  // A server that was given keeps no template, which would outlive the build that made it.
-  const isCopied = migrated && (process.env['DATABASE_URL'] ?? '') === '';
-  const template = copyOf !== undefined ? new URL(copyOf).pathname.slice(1) : isCopied ? await migratedTemplate(adminUrl) : null;
+  const { copyOf, migrated = copyOf === undefined } = options;
+  // A server that was given gets no template, which would outlive the build that made it.
+  const hasTemplate = migrated && givenServer() === null;
+  const template = hasTemplate ? await migratedTemplate(adminUrl) : copyOf === undefined ? null : new URL(copyOf).pathname.slice(1);
   await runSql(adminUrl, `create database ${name}${template === null ? '' : ` template ${template}`}`);
   const databaseUrl = urlOf(adminUrl, name);
-  if (migrated && !isCopied) await migrate(databaseUrl);
+  if (migrated && !hasTemplate) await migrate(databaseUrl);
   return { databaseUrl, drop: () => runSql(adminUrl, `drop database if exists ${name} with (force)`) };
 }
 

@@ -1,8 +1,9 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { ExpiryReason } from '../../../../kernel/expiry-reason.js';
 import type { Position } from '../../../../kernel/position.js';
 import type { NodeJobReport } from '../../../../contract/backup-job.js';
-import type { BackupOptions, ExpiryReason, RequestedBackupType, RestorePointImported, Tier } from './backup.events.js';
+import type { BackupOptions, RequestedBackupType, RestorePointImported, Tier } from './backup.events.js';
 
 /** Request a backup of one VM, with all its disks, to one repository. Exactly one of vm_id and vm_name is given. */
 export class StartBackup extends Command<string> {

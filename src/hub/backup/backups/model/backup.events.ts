@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { ExpiryReason } from '../../../../kernel/expiry-reason.js';
 import type { NodeQuiesceOutcome } from '../../../../contract/backup-job.js';
 import type { NodeVmDefinition } from '../../../../contract/vm-definition.js';
 import type { NodeLeftOutDisk } from '../../../../contract/vm-list.js';
@@ -32,15 +33,6 @@ export type BackupStage = 'queued' | 'planning' | 'preparing' | 'snapshot' | 'tr
 
 /** What a restore point is the first good one of, among those of its VM and policy, in the policy's time zone. Weeks are ISO weeks. */
 export type Tier = 'daily' | 'weekly' | 'monthly' | 'yearly';
-
-/** Why a rule of a retention does not keep a restore point. These words are part of the API and stable. */
-export type ExpiryReason = {
-  readonly rule: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
-  /** `exceeded`: enough newer ones are kept, or it is too old. `not_first`: another one is the daily, weekly, ... of its period. */
-  readonly outcome: 'exceeded' | 'not_first';
-  /** Such as `2026-11-24` or `2026-W48`; null: the rule has no periods. */
-  readonly period: string | null;
-};
 
 export type PlannedDisk = {
   /** From 0, in the order of the source. */

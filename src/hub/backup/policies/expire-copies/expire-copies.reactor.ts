@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
+import pLimit from 'p-limit';
 import type { Subscription } from 'rxjs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
@@ -20,6 +21,8 @@ import { planRemovals, RetentionCalendar, type RetentionVerdict } from '../model
 const DAY_MS = 86_400_000;
 /** After the deletion of a copy was refused, because it was just being used. */
 const REFUSED_MS = 600_000;
+/** All VMs are looked at when the hub starts. */
+const VMS_AT_ONCE = 4;
 const STOP_PATIENCE_MS = 1_000;
 /** Events after which other copies of the VM may be kept or deleted. */
 const NEWS: ReadonlySet<string> = new Set([
@@ -44,6 +47,7 @@ const NEWS: ReadonlySet<string> = new Set([
 export class ExpireCopiesReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('ExpireCopies');
   private readonly work = new Reconciler({ what: 'retention of copies', step: (id) => this.step(id), unfinished: () => this.unfinished() }, this.log);
+  private readonly turns = pLimit(VMS_AT_ONCE);
   private events: Subscription | null = null;
 
   constructor(
@@ -76,7 +80,7 @@ export class ExpireCopiesReactor implements OnApplicationBootstrap, OnModuleDest
   /** @param id a copy, a backup or a policy, for which the VMs are looked up, or a VM */
   private async step(id: string): Promise<StepOutcome> {
     const [kind, named] = [id.slice(0, id.indexOf('-')), id.slice(id.indexOf('-') + 1)];
-    if (kind === 'vm') return this.apply(named);
+    if (kind === 'vm') return this.turns(() => this.apply(named));
     await this.readModels.current('copies');
     for (const vmId of await this.vmsOf(kind, named)) this.work.poke(`vm-${vmId}`);
     return 'done';

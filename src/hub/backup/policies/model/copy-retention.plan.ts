@@ -1,20 +1,8 @@
-import type { Tier } from '../../backups/model/backup.events.js';
 import type { PolicySettings } from './policy.events.js';
-import { decideRetention, type Protection, type RetentionCalendar, type RetentionVerdict, type RetentionVersion } from './retention.plan.js';
+import { decideRetention, type RetentionCalendar, type RetentionPoint, type RetentionVerdict, type RetentionVersion } from './retention.plan.js';
 
-/** A complete copy, and what is known of the restore point that it was made from. */
-export type StandingCopy = {
-  readonly copy_id: string;
-  readonly backup_id: string;
-  readonly repository_id: string;
-  /** The instant common to its disks, in milliseconds since 1970. */
-  readonly at: number;
-  readonly good: boolean;
-  readonly tiers: readonly Tier[];
-  /** In milliseconds since 1970; null: not locked. */
-  readonly locked_until: number | null;
-  readonly protections: readonly Protection[];
-};
+/** A copy, with what is known of the restore point that it was made from. */
+export type StandingCopy = Omit<RetentionPoint, 'policy_version'> & { readonly copy_id: string; readonly repository_id: string };
 
 /** A policy as it is now; null: it was deleted. */
 export type CopyingPolicy = { readonly version: number; readonly settings: Pick<PolicySettings, 'time_zone' | 'copies'> } | null;

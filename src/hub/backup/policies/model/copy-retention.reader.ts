@@ -1,25 +1,31 @@
 import { Injectable } from '@nestjs/common';
-import { DataSource } from 'typeorm';
-import type { CopyRow } from '../../../../../projections/copies/copies.read-model.js';
-import type { Tier } from '../../backups/model/backup.events.js';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
 import { type CopyingPolicy, decideCopyRetention, type StandingCopy } from './copy-retention.plan.js';
 import { RetentionCalendar } from './retention.plan.js';
-import { RETENTION_READ_MODELS, RetentionReader } from './retention.reader.js';
+import { COLUMNS, pointOf, RETENTION_READ_MODELS, RetentionReader } from './retention.reader.js';
 
 /** What the methods read. */
 export const COPY_RETENTION_READ_MODELS = ['copies', ...RETENTION_READ_MODELS] as const;
 
-/** A copy that is a restore point, or is about to become one. */
-export type CopyOfVm = StandingCopy & Pick<CopyRow, 'status' | 'policy_id' | 'parent_backup_id' | 'expiry'>;
+const COPY_COLUMNS = {
+  copy_id: true,
+  backup_id: true,
+  vm_id: true,
+  repository_id: true,
+  policy_id: true,
+  status: true,
+  parent_backup_id: true,
+  damage: true,
+  locked_until: true,
+  expiry: true,
+} as const;
+/** So many VMs are read at once. */
+const VMS_AT_ONCE = 200;
 
-type FoundCopy = Pick<CopyRow, 'copy_id' | 'backup_id' | 'repository_id' | 'policy_id' | 'status' | 'parent_backup_id' | 'expiry'> & {
-  readonly at: Date | null;
-  readonly good: boolean;
-  readonly tiers: readonly Tier[] | null;
-  readonly locked_until: Date | null;
-  readonly pinned: boolean;
-  readonly held: boolean;
-};
+/** A copy that is a restore point, or is about to become one. */
+export type CopyOfVm = StandingCopy & Pick<CopyReadModel, 'vm_id' | 'status' | 'policy_id' | 'parent_backup_id' | 'expiry'>;
 
 /** Looks up the copies that the retentions of rules decide about. */
 @Injectable()
@@ -44,36 +50,33 @@ export class CopyRetentionReader {
     return row?.vm_id ?? null;
   }
 
-  /** Oldest first. */
-  async standingOf(vmId: string): Promise<readonly CopyOfVm[]> {
-    const inUse = await this.points.inUse();
-    const rows = await this.dataSource.query<FoundCopy[]>(
-      `select copy.copy_id, copy.backup_id, copy.repository_id, copy.policy_id, copy.status, copy.parent_backup_id, copy.expiry, copy.locked_until,
-              copy.damage is null as good, coalesce(backup.instant, backup.completed_at) as at, backup.tiers,
-              backup.pin is not null as pinned, backup.hold is not null as held
-         from copies copy join backups backup on backup.backup_id = copy.backup_id
-        where copy.vm_id = $1 and copy.status in ('pending', 'running', 'completed')
-        order by copy.created_position`,
-      [vmId],
-    );
-    return rows.map(({ at, tiers, locked_until, pinned, held, ...row }) => ({
-      ...row,
-      at: (at ?? new Date(0)).getTime(),
-      tiers: tiers ?? [],
-      locked_until: locked_until?.getTime() ?? null,
-      protections: [...(pinned ? (['pinned'] as const) : []), ...(held ? (['held'] as const) : []), ...(inUse.has(row.backup_id) ? (['in_use'] as const) : [])],
-    }));
+  /** Of these VMs, oldest first. */
+  async standingOf(...vmIds: readonly string[]): Promise<readonly CopyOfVm[]> {
+    const where = { vm_id: In(vmIds), status: In(['pending', 'running', 'completed']) };
+    const copies = await this.dataSource.getRepository(CopyReadModel).find({ select: COPY_COLUMNS, where, order: { created_position: 'ASC' } });
+    const sources = { backup_id: In([...new Set(copies.map(({ backup_id }) => backup_id))]) };
+    const backups = await this.dataSource.getRepository(BackupReadModel).find({ select: COLUMNS, where: sources });
+    const [byId, inUse] = [new Map(backups.map((backup) => [backup.backup_id, backup])), await this.points.inUse()];
+    return copies.flatMap(({ damage, locked_until, ...copy }) => {
+      const backup = byId.get(copy.backup_id);
+      return backup === undefined ? [] : [{ ...pointOf({ ...backup, damage, locked_until }, inUse), ...copy }];
+    });
   }
 
   /** How many copies of a policy would expire after an edit that are kept before it. */
   async newlyExpiring(policyId: string, before: CopyingPolicy, after: CopyingPolicy, now: number): Promise<number> {
-    const calendar = new RetentionCalendar();
+    // Without one, nothing expires.
+    if ((after?.settings.copies ?? []).every(({ retention = null }) => retention === null)) return 0;
+    const [calendar, vmIds] = [new RetentionCalendar(), await this.vmsOf(policyId)];
     let count = 0;
-    for (const vmId of await this.vmsOf(policyId)) {
-      for (const [repositoryId, copies] of byRepository(madeBy(await this.standingOf(vmId), policyId))) {
-        const verdictsBefore = decideCopyRetention(copies, before, repositoryId, now, calendar);
-        const verdictsAfter = decideCopyRetention(copies, after, repositoryId, now, calendar);
-        count += verdictsAfter.filter(({ decision }, index) => decision === 'expire' && verdictsBefore[index]?.decision === 'keep').length;
+    for (let at = 0; at < vmIds.length; at += VMS_AT_ONCE) {
+      const made = madeBy(await this.standingOf(...vmIds.slice(at, at + VMS_AT_ONCE)), policyId);
+      for (const ofVm of Map.groupBy(made, ({ vm_id }) => vm_id).values()) {
+        for (const [repositoryId, copies] of byRepository(ofVm)) {
+          const verdictsBefore = decideCopyRetention(copies, before, repositoryId, now, calendar);
+          const verdictsAfter = decideCopyRetention(copies, after, repositoryId, now, calendar);
+          count += verdictsAfter.filter(({ decision }, index) => decision === 'expire' && verdictsBefore[index]?.decision === 'keep').length;
+        }
       }
     }
     return count;

@@ -1,4 +1,5 @@
-import type { ExpiryReason, Tier } from '../../backups/model/backup.events.js';
+import type { ExpiryReason } from '../../../../kernel/expiry-reason.js';
+import type { Tier } from '../../backups/model/backup.events.js';
 import type { PolicySettings, Retention } from './policy.events.js';
 import { durationMs, periodName, periodOf, TIERS } from './retention-periods.plan.js';
 import { wallClockOf } from './time-zone.plan.js';

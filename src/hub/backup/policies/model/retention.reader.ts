@@ -5,7 +5,7 @@ import { RestoreExportReadModel } from '../../../../../projections/restore-expor
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
 import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-mounts.reader.js';
-import type { ExpiryReason } from '../../backups/model/backup.events.js';
+import type { ExpiryReason } from '../../../../kernel/expiry-reason.js';
 import { decideRetention, RetentionCalendar, type RetentionPoint, type RetentionVerdict, type RetentionVersion } from './retention.plan.js';
 
 export const COLUMNS = {
@@ -34,6 +34,9 @@ const MOST_SHOWN = 1_000;
 const NONE: ReadonlySet<string> = new Set();
 
 export type StandingRow = Pick<BackupReadModel, keyof typeof COLUMNS>;
+
+/** Of a restore point, or with damage and lock of a copy of it. */
+export type PointRow = Omit<StandingRow, 'damage'> & { readonly damage: object | null };
 
 export type PolicyPoint = RetentionPoint & Pick<StandingRow, 'vm_id' | 'vm_name' | 'expiry'>;
 
@@ -118,7 +121,7 @@ function keptOf(verdicts: readonly RetentionVerdict[]): readonly string[] {
 }
 
 /** @param awaited those that wait to be copied */
-export function pointOf(row: StandingRow, inUse: ReadonlySet<string>, awaited: ReadonlySet<string> = NONE): PolicyPoint {
+export function pointOf(row: PointRow, inUse: ReadonlySet<string>, awaited: ReadonlySet<string> = NONE): PolicyPoint {
   const { backup_id, vm_id, vm_name, policy_version, instant, completed_at, damage, tiers, pin, hold, expiry, locked_until } = row;
   return {
     backup_id,

@@ -2,7 +2,7 @@ import { IsString, MaxLength } from 'class-validator';
 import { Part } from '../../../../contract/validation/member.decorators.js';
 import { Nullable, Optional } from '../../../../contract/validation/presence.decorators.js';
 import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
-import type { ExpiryReason } from '../../backups/model/backup.events.js';
+import type { ExpiryReason } from '../../../../kernel/expiry-reason.js';
 import { RetentionDto } from '../model/policy.dto.js';
 
 export class SimulatePolicyDto {

@@ -1,8 +1,8 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { ExpiryReason } from '../../../../kernel/expiry-reason.js';
 import type { HealedFile } from '../../../../kernel/healed-file.js';
 import type { Position } from '../../../../kernel/position.js';
-import type { CopyExpiryReason } from './copy.events.js';
 
 /**
  * Copies a restore point into another repository.
@@ -50,7 +50,7 @@ export class DeleteCopy extends Command<{ readonly position: Position | null }> 
 
 /** What the retention of a policy's rule found about a copy. */
 export type CopyFinding =
-  | { readonly kind: 'expire'; readonly policy_id: string; readonly policy_version: number; readonly reasons: readonly CopyExpiryReason[] }
+  | { readonly kind: 'expire'; readonly policy_id: string; readonly policy_version: number; readonly reasons: readonly ExpiryReason[] }
   | { readonly kind: 'withdraw_expiry'; readonly kept_by: readonly string[] };
 
 /** Records what is news about a copy. @returns whether it was news */

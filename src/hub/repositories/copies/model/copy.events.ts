@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { ExpiryReason } from '../../../../kernel/expiry-reason.js';
 import type { HealedFile } from '../../../../kernel/healed-file.js';
 
 /** One disk of a copy, as the manifest of the copy describes it. */
@@ -76,14 +77,6 @@ export type CopyFailed = DomainEvent<'CopyFailed', { readonly code: string; read
 export type CopyCancelled = DomainEvent<'CopyCancelled', { readonly cancelled_at: string }>;
 /** Nothing of a failed or cancelled copy is left at the target. */
 export type CopyUndone = DomainEvent<'CopyUndone', { readonly undone_at: string }>;
-/** Why one rule of a retention does not keep a copy. */
-export type CopyExpiryReason = {
-  readonly rule: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
-  /** `exceeded`: enough newer ones are kept, or it is too old. `not_first`: another one is the daily, weekly, ... of its period. */
-  readonly outcome: 'exceeded' | 'not_first';
-  /** Such as `2026-11-24` or `2026-W48`; null: the rule has no periods. */
-  readonly period: string | null;
-};
 /** The rule that asked for the copy does not keep it. Its files stay until the grace period has ended, and no other copy depends on it. */
 export type CopyExpired = DomainEvent<
   'CopyExpired',
@@ -91,7 +84,7 @@ export type CopyExpired = DomainEvent<
     readonly policy_id: string;
     /** The version whose rules decided. */
     readonly policy_version: number;
-    readonly reasons: readonly CopyExpiryReason[];
+    readonly reasons: readonly ExpiryReason[];
     readonly expired_at: string;
     readonly grace_until: string;
   }
